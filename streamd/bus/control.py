@@ -1,0 +1,67 @@
+"""What the bus asks of the daemon: the one interface between the D-Bus service and the reconciler."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from streamd.plan.status import Status, StepView
+
+
+class ControlError(Exception):
+    """A request that cannot be met; its text is one sentence for a person."""
+
+    name = "Failed"
+    """The last part of the D-Bus error name, org.streamd1.Error.NAME."""
+
+
+class NotFoundError(ControlError):
+    """No such route or output."""
+
+    name = "NotFound"
+
+
+class BusyError(ControlError):
+    """Try again later."""
+
+    name = "Busy"
+
+
+class InvalidConfigurationError(ControlError):
+    """The configuration refuses it."""
+
+    name = "InvalidConfiguration"
+
+
+class DisabledError(ControlError):
+    """The file says enabled = false, or what it needs is not there."""
+
+    name = "Disabled"
+
+
+class Control(Protocol):
+    """Implemented by the reconciler. Addresses are ROUTE (all of its units) or ROUTE/OUTPUT."""
+
+    @property
+    def status(self) -> Status:
+        """The latest status; replaced as a whole, never changed in place."""
+
+    async def reload(self) -> Status:
+        """Read all files again, carry out the plan, and return what came of it."""
+
+    async def plan(self) -> tuple[StepView, ...]:
+        """Read all files again and return what a reload would do, without doing it."""
+
+    async def start(self, address: str, *, wait: bool) -> None:
+        """Start what is stopped, and forget that an operator stopped it.
+
+        With `wait`, return when systemd's job has ended; otherwise when it is asked for.
+
+        Raises:
+            ControlError: there is no such thing, or it did not start.
+        """
+
+    async def stop(self, address: str, *, wait: bool) -> None:
+        """Stop it, and remember over reboots that an operator stopped it. Raises: ControlError."""
+
+    async def restart(self, address: str, *, wait: bool) -> None:
+        """Stop it and start it again. Raises: ControlError."""

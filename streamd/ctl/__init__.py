@@ -1,0 +1,1 @@
+"""streamctl, the command line client."""

@@ -1,0 +1,1 @@
+"""The machine: conf.d and its watcher, systemd, journal, sd_notify, credentials, ports."""

@@ -1,0 +1,203 @@
+"""The route: one input and its outputs, as immutable values.
+
+Everything here was validated by the parser; whoever holds a Route need not check it again.
+Secrets never appear in these values: a `Credential` only names one.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+NAME_PATTERN: Final = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?")
+
+
+class Relay(StrEnum):
+    """What stands between a route's input and its outputs."""
+
+    DIRECT = "direct"
+    MEDIAMTX = "mediamtx"
+
+
+class SrtMode(StrEnum):
+    """Which side opens an SRT connection."""
+
+    CALLER = "caller"
+    LISTENER = "listener"
+
+
+class RtspTransport(StrEnum):
+    """How RTSP carries its media."""
+
+    TCP = "tcp"
+    UDP = "udp"
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """The name of a secret in the credential store, never the secret."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Resource limits of one unit; None leaves systemd's default."""
+
+    memory: int | None = None
+    """MemoryMax=, in bytes."""
+    cpu: int | None = None
+    """CPUQuota=, in percent of one core."""
+    tasks: int | None = None
+    """TasksMax=, a count of threads."""
+
+
+NO_LIMITS: Final = Limits()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UdpSource:
+    """MPEG-TS that arrives by UDP, unicast or multicast."""
+
+    host: str
+    """An IP address of this host, a wildcard, or a multicast group; IPv6 without brackets."""
+    port: int | None
+    """None stands for `auto`: streamd allocates one."""
+    interface: str | None = None
+    """Name of the network interface on which to join a multicast group."""
+    source: str | None = None
+    """The one sender of a source-specific multicast group."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SrtSource:
+    """MPEG-TS that arrives by SRT."""
+
+    host: str
+    port: int
+    mode: SrtMode
+    latency: int | None = None
+    """In ms; None leaves libsrt's default (120 ms)."""
+    passphrase: Credential | None = None
+    streamid: str | None = None
+    allow_visible_password: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TestSource:
+    """A built-in moving picture with a tone."""
+
+    __test__ = False  # keeps pytest from collecting the class
+
+
+@dataclass(frozen=True, slots=True)
+class FileSource:
+    """A media file, played in a loop at its own speed."""
+
+    path: str
+    """Absolute."""
+
+
+Source = UdpSource | SrtSource | TestSource | FileSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """Where a route's stream comes from."""
+
+    url: str
+    """As written in the file; never contains a secret unless allow_visible_password was set."""
+    source: Source
+    limits: Limits = NO_LIMITS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UdpTarget:
+    """MPEG-TS sent by UDP, unicast or multicast."""
+
+    host: str
+    port: int
+    ttl: int | None = None
+    """Hops that a multicast datagram may take, 0 to 255."""
+    interface: str | None = None
+    """Name of the network interface that multicast leaves by."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SrtTarget:
+    """MPEG-TS sent by SRT."""
+
+    host: str
+    port: int
+    mode: SrtMode
+    latency: int | None = None
+    """In ms; None leaves libsrt's default (120 ms)."""
+    passphrase: Credential | None = None
+    streamid: str | Credential | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RtmpTarget:
+    """FLV pushed by RTMP or RTMPS."""
+
+    url: str
+    """rtmp:// or rtmps://, without the stream key when `key` is given."""
+    key: Credential | None = None
+    """The stream key (FFmpeg's rtmp_playpath), appended to the URL's application."""
+    tls_verify: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RtspTarget:
+    """RTP pushed by RTSP (ANNOUNCE and RECORD)."""
+
+    url: str
+    """rtsp:// or rtsps://; has a password in it only with allow_visible_password."""
+    transport: RtspTransport = RtspTransport.TCP
+    allow_visible_password: bool = False
+
+
+Target = UdpTarget | SrtTarget | RtmpTarget | RtspTarget
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """One destination: exactly one FFmpeg process in exactly one systemd unit."""
+
+    name: str
+    url: str
+    """As written in the file."""
+    target: Target
+    description: str = ""
+    enabled: bool = True
+    limits: Limits = NO_LIMITS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One input and its outputs, from one file."""
+
+    name: str
+    input: Input
+    outputs: tuple[Output, ...] = ()
+    description: str = ""
+    enabled: bool = True
+    relay: Relay = Relay.DIRECT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The daemon's settings, from streamd.toml; every key has a default."""
+
+    input_ports: tuple[int, int] = (5000, 5100)
+    """First and last port that inputs of this host may listen on, both included."""
+    max_outputs: int = 20
+    """Outputs that one route may have."""
+    relay_groups: str = "239.255.0.0/16"
+    """The range of multicast groups that the direct relay uses on the loopback interface."""
+    relay_port: int = 20000
+    """The UDP port of all of the relay's groups."""
+    output_limits: Limits = field(default=NO_LIMITS)
+    """What an output without a limit of its own gets."""
