@@ -82,7 +82,6 @@ class SrtSource:
     """In ms; None leaves libsrt's default (120 ms)."""
     passphrase: Credential | None = None
     streamid: str | None = None
-    allow_visible_password: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +107,7 @@ class Input:
     """Where a route's stream comes from."""
 
     url: str
-    """As written in the file; never contains a secret unless allow_visible_password was set."""
+    """As written in the file; never contains a secret."""
     source: Source
     limits: Limits = NO_LIMITS
 

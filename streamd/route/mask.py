@@ -1,0 +1,140 @@
+"""Source lines as they may be shown: without secrets.
+
+A route file must not contain secrets, but somebody will write one into it, and the diagnostic that says so must not
+carry it to the journal. This works on text that may be broken in any way, so it is built to hide too much rather than
+too little.
+"""
+
+from __future__ import annotations
+
+import re
+from difflib import SequenceMatcher
+from functools import lru_cache
+from typing import Final
+
+MASK: Final = "***"
+
+PLAIN_KEYS: Final = frozenset(
+    {
+        *("description", "enabled", "relay", "url", "limits", "memory", "cpu", "tasks", "interface", "source", "mode"),
+        *("latency", "ttl", "tls_verify", "transport", "allow_visible_password", "credential", "input", "output"),
+        *("input_ports", "max_outputs", "groups", "port"),
+    },
+)
+"""Keys whose values may be shown."""
+
+SECRET_KEYS: Final = frozenset({"passphrase", "key", "streamid", "password", "token", "secret"})
+"""Keys whose values are hidden, and so are those of keys that resemble these more than any plain one."""
+
+_FRAGMENTS: Final = ("pass", "secret", "token", "streamid", "stream_key", "streamkey", "pwd")
+_WORD: Final = re.compile(r"""(?:^[\s#]*|[{,]\s*)["']?([\w.\-]+)["']?\s*[=:]\s*(?=\S)|^\s*([\w.\-]+)\s+(?=[^\s=:#])""")
+_REFERENCE: Final = re.compile(r"""\{\s*credential\s*=\s*(?:"[\w.-]*"|'[\w.-]*')\s*\}\s*(?:[,}#].*)?$""", re.ASCII)
+_OTHER_TABLE: Final = re.compile(r"\{\s*(?!credential\b)[\w-]+\s*=")
+_USER: Final = re.compile(r"://.*@")
+_QUERY: Final = re.compile(r"(://[^?]*)\?.*")
+_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"|\'[^\']*\'')
+_STATEMENT: Final = re.compile(r"""\s*(?:$|\#|\[|[\w"'-]+(?:\s*\.\s*[\w"'-]+)*\s*[=:])""")
+_LONGEST: Final = 4096
+"""Characters of a line that are looked at, and shown at most."""
+_LONG_QUOTE: Final = re.compile("\"\"\"|'''")
+
+
+@lru_cache(maxsize=1024)
+def is_secret(key: str) -> bool:
+    """Return whether the value of this key must not be shown; an unknown key must resemble a plain one to be."""
+    word = key.rpartition(".")[2].lower()
+    if word in PLAIN_KEYS:
+        return False
+    if word in SECRET_KEYS or any(fragment in word for fragment in _FRAGMENTS):
+        return True
+    return _likeness(word, PLAIN_KEYS) < max(0.6, _likeness(word, SECRET_KEYS))
+
+
+def _likeness(word: str, words: frozenset[str]) -> float:
+    if len(word) > 64:
+        return 0.0
+    return max(SequenceMatcher(None, word, other).ratio() for other in words)
+
+
+def redact_url(url: str) -> str:
+    """Return a URL without user, password and query."""
+    return _QUERY.sub(r"\1?" + MASK, _USER.sub("://" + MASK + "@", url))
+
+
+class ShownLines:
+    """The lines of a TOML text, broken or not, each as it may be shown."""
+
+    def __init__(self, text: str) -> None:
+        self._lines = text.split("\n")
+        self._hidden: set[int] = set()  # lines inside a secret's multi-line string, counted from 0
+        closing = ""
+        for index, line in enumerate(self._lines):
+            if closing:
+                self._hidden.add(index)
+                if closing in line:
+                    closing = ""
+            elif (quote := _LONG_QUOTE.search(line)) and line.count(quote[0]) == 1 and _secret_start(line) is not None:
+                closing = quote[0]
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def line(self, number: int) -> str:
+        """Return a line, counted from 1, with no character that a terminal would obey."""
+        index = number - 1
+        line = self._lines[index][:_LONGEST]
+        if index in self._hidden or self._continues_secret(index):
+            return MASK
+        start = _secret_start(line)
+        safe = _redact_strings(line) if start is None else line[:start] + (MASK if line[start:] else "")
+        return "".join(char if char.isprintable() or char == "\t" else "\ufffd" for char in safe)
+
+    def _continues_secret(self, index: int) -> bool:
+        """Return whether the line is no statement of its own, but belongs to one above that is a secret."""
+        if not index:
+            return False
+        if _bare_secret_key(self._lines[index - 1]) is not None:
+            return True
+        if _STATEMENT.match(self._lines[index]):
+            return False
+        index -= 1
+        while index and not _STATEMENT.match(self._lines[index]):
+            index -= 1
+        return _secret_start(self._lines[index]) is not None
+
+
+def _secret_start(line: str) -> int | None:
+    """Return where the value of the first secret key in the line begins."""
+    for match in _WORD.finditer(line, 0, _LONGEST):
+        if is_secret(match[1] or match[2]) and not _is_harmless(line[match.end() :]):
+            return match.end()
+    return _bare_secret_key(line)
+
+
+def _bare_secret_key(line: str) -> int | None:
+    """Return the line's length where it ends in a secret key without a value: that may follow in the next line."""
+    match = re.match(r"""\s*["']?([\w.\-]+)["']?\s*[=:]\s*$""", line)
+    return len(line) if match and is_secret(match[1]) else None
+
+
+def _is_harmless(value: str) -> bool:
+    """Return whether a value cannot be a secret: a reference to a credential, or a table of other keys."""
+    return value.startswith("#") or bool(_REFERENCE.match(value)) or bool(_OTHER_TABLE.match(value))
+
+
+def _redact_strings(line: str) -> str:
+    """Return the line with the URLs in its strings redacted, and so one that is not quoted well."""
+    done = ""
+    rest = 0
+    for match in _STRING.finditer(line):
+        between = line[rest : match.start()]
+        if "://" in between:
+            break
+        string = match[0]
+        if "\\" in string and ("@" in string or "\\u" in string.lower()):
+            string = string[0] + MASK + string[0]
+        else:
+            string = string[0] + redact_url(string[1:-1]) + string[0]
+        done += between + string
+        rest = match.end()
+    return done + redact_url(line[rest:])

@@ -1,0 +1,128 @@
+"""A route file: its text becomes a Route, or diagnostics with positions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from streamd.route.diagnostic import Diagnostic
+from streamd.route.document import make_diagnostic, nearest_place, read_document
+from streamd.route.fields import Report, Table
+from streamd.route.mask import ShownLines
+from streamd.route.model import NAME_PATTERN, Output, Relay, Route, Settings
+from streamd.route.scanner import KeyPath, Place, dotted
+from streamd.route.source import parse_input
+from streamd.route.target import parse_output
+
+SUFFIX: Final = ".toml"
+
+_KEYS: Final = ("description", "enabled", "relay", "input", "output")
+_BELOW: Final = {
+    **dict.fromkeys(("url", "limits"), "stands below [input] or [output.NAME], not at the top of the file"),
+    **dict.fromkeys(("interface", "source", "allow_visible_password"), "stands below the url that it belongs to"),
+    **dict.fromkeys(("mode", "latency", "passphrase", "streamid"), "stands below the srt url that it belongs to"),
+    **dict.fromkeys(("ttl", "key", "tls_verify", "transport"), "stands below [output.NAME]"),
+}
+_NAME_RULE: Final = "1 to 63 of a-z, 0-9, - and _, with a letter or digit first and last"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteFile:
+    """One route file, as it was read."""
+
+    path: str
+    name: str
+    """Of the route: the file's name without .toml."""
+    text: str = field(repr=False)
+    """As it was read; may contain a secret that somebody wrote into it."""
+    route: Route | None
+    """None where the file has errors."""
+    diagnostics: tuple[Diagnostic, ...]
+    places: Mapping[KeyPath, Place] = field(repr=False)
+
+    def line(self, path: KeyPath) -> int:
+        """Return the line of a key, or of the nearest table around it, counted from 1."""
+        return nearest_place(self.places, path).key.line
+
+    def with_diagnostic(self, path: KeyPath, message: str, *, fatal: bool) -> RouteFile:
+        """Return the file with a diagnostic more, at the value of a key; without its route, if that is fatal."""
+        found = make_diagnostic(
+            self.path, ShownLines(self.text), nearest_place(self.places, path).value, dotted(path), message
+        )
+        diagnostics = sorted((*self.diagnostics, found), key=lambda one: (one.span.line, one.span.column))
+        return replace(self, diagnostics=tuple(diagnostics), route=None if fatal else self.route)
+
+
+def route_name(path: str) -> str:
+    """Return the name of the route that a file defines."""
+    return path.rpartition("/")[2].removesuffix(SUFFIX)
+
+
+def parse_route(path: str, text: str | bytes, settings: Settings) -> RouteFile:
+    """Return the route in the text, or why there is none; never raises.
+
+    Args:
+        path: the file, for its name and for diagnostics.
+        text: its content, which may be anything.
+        settings: the daemon's settings; ports, groups and the number of outputs are checked against them.
+    """
+    document = read_document(path, text)
+    report = Report(document)
+    name = route_name(path)
+    if not NAME_PATTERN.fullmatch(name):
+        report.at_file(f"a route's file is named NAME.toml, and NAME must be {_NAME_RULE}")
+    route = _route(report, name, settings) if document.data or document.is_complete else None
+    diagnostics = report.sorted()
+    return RouteFile(
+        path=path,
+        name=name,
+        text=document.text,
+        route=None if diagnostics else route,
+        diagnostics=diagnostics,
+        places=document.places,
+    )
+
+
+def _route(report: Report, name: str, settings: Settings) -> Route | None:
+    table = Table(report, (), report.document.data)
+    description = table.text("description") or ""
+    enabled = table.boolean("enabled")
+    relay = table.choice("relay", Relay)
+    if relay is Relay.MEDIAMTX:
+        table.wrong("relay", 'this version does not drive MediaMTX yet, write "direct" or remove the key')
+    input_table = table.table("input", instead="[input] and its keys below")
+    if not table.has("input"):
+        table.missing("input", 'missing, write [input] and url = "udp://0.0.0.0:5000" below it')
+    parsed = parse_input(input_table, settings, name) if input_table is not None else None
+    output_table = table.table("output", instead="[output.NAME]")
+    outputs = _outputs(output_table, settings) if output_table is not None else ()
+    table.finish(_KEYS, {key: f"{key} {where}" for key, where in _BELOW.items()})
+    if parsed is None:
+        return None
+    return Route(
+        name=name,
+        input=parsed,
+        outputs=outputs,
+        description=description,
+        enabled=enabled is not False,
+        relay=relay or Relay.DIRECT,
+    )
+
+
+def _outputs(table: Table, settings: Settings) -> tuple[Output, ...]:
+    outputs: list[Output] = []
+    data: Mapping[str, Any] = table.data
+    for number, name in enumerate(data, start=1):
+        if number == settings.max_outputs + 1:
+            count = f"{settings.max_outputs} output{'' if settings.max_outputs == 1 else 's'}"
+            table.misplaced(name, f"a route may have at most {count} (max_outputs in streamd.toml)")
+        if not isinstance(data[name], dict) and name in ("url", "description", "enabled", "limits"):
+            table.misplaced(name, f"{name} stands below an output with a name, write [output.NAME]")
+            continue
+        if not NAME_PATTERN.fullmatch(name):
+            table.misplaced(name, f"the name of an output must be {_NAME_RULE}")
+        below = table.table(name, instead="[output.NAME] and its keys below")
+        if below is not None and (output := parse_output(below, name, settings)) is not None:
+            outputs.append(output)
+    return tuple(outputs)

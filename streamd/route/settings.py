@@ -1,0 +1,116 @@
+"""streamd.toml: the daemon's settings. A key that is wrong leaves its default in place."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Network
+from typing import Final
+
+from streamd.route.diagnostic import Diagnostic
+from streamd.route.document import read_document
+from streamd.route.fields import Report, Table
+from streamd.route.model import NO_LIMITS, Limits, Settings
+
+SETTINGS_PATH: Final = "/etc/streamd/streamd.toml"
+MAX_OUTPUTS: Final = 1000
+_DEFAULT: Final = Settings()
+
+
+def parse_settings(path: str, text: str | bytes) -> tuple[Settings, tuple[Diagnostic, ...]]:
+    """Return the settings in the text and what is wrong with it; never raises."""
+    report = Report(read_document(path, text))
+    table = Table(report, (), report.document.data)
+    ports = _input_ports(table)
+    max_outputs = table.integer("max_outputs", 1, MAX_OUTPUTS)
+    groups, relay_port = _relay(table.table("relay", instead="[relay] and its keys below"))
+    limits = _output(table.table("output", instead="[output] and its keys below"))
+    table.finish(
+        ("input_ports", "max_outputs", "relay", "output"),
+        {
+            "groups": "groups stands below [relay]",
+            "port": "port stands below [relay]",
+            "limits": "limits stands below [output]",
+            "input": "[input] stands in a route's file, /etc/streamd/conf.d/NAME.toml",
+        },
+    )
+    ports, relay_port = _apart(table, ports, relay_port)
+    settings = Settings(
+        input_ports=ports,
+        max_outputs=_DEFAULT.max_outputs if max_outputs is None else max_outputs,
+        relay_groups=groups,
+        relay_port=relay_port,
+        output_limits=limits,
+    )
+    return settings, report.sorted()
+
+
+def _input_ports(table: Table) -> tuple[int, int]:
+    text = table.string("input_ports")
+    if text is None:
+        return _DEFAULT.input_ports
+    match = re.fullmatch(r"([0-9]{1,5}) ?- ?([0-9]{1,5})", text)
+    if not match:
+        table.wrong("input_ports", 'write the first and the last port, such as "5000-5100"')
+        return _DEFAULT.input_ports
+    first, last = int(match[1]), int(match[2])
+    if not 1 <= first <= 65535 or not 1 <= last <= 65535:
+        table.wrong("input_ports", "must be ports from 1 to 65535")
+        return _DEFAULT.input_ports
+    if first > last:
+        table.wrong("input_ports", f'the first port is above the last, write "{last}-{first}"')
+        return _DEFAULT.input_ports
+    return first, last
+
+
+def _relay(table: Table | None) -> tuple[str, int]:
+    """Return the relay's range of groups and its port."""
+    if table is None:
+        return _DEFAULT.relay_groups, _DEFAULT.relay_port
+    groups = table.string("groups")
+    if groups is not None and (fault := _groups_fault(groups)):
+        table.wrong("groups", fault)
+        groups = None
+    port = table.integer("port", 1024, 65535)
+    table.finish(("groups", "port"))
+    return groups or _DEFAULT.relay_groups, port or _DEFAULT.relay_port
+
+
+def _groups_fault(groups: str) -> str:
+    """Return what is wrong with a range of multicast groups, or nothing."""
+    if not re.fullmatch(r"[0-9.]{7,15}/[0-9]{1,2}", groups):
+        return 'write a range of IPv4 multicast groups, such as "239.255.0.0/16"'
+    try:
+        network = IPv4Network(groups, strict=False)
+    except ValueError:
+        return 'write a range of IPv4 multicast groups, such as "239.255.0.0/16"'
+    if not network.subnet_of(IPv4Network("239.0.0.0/8")):
+        return 'must lie within 239.0.0.0/8, the groups for private use, such as "239.255.0.0/16"'
+    if str(network) != groups:
+        return f'is not the beginning of a range, write "{network}"'
+    if network.prefixlen > 24:
+        return f'is too small, each route needs a group, write "{network.supernet(new_prefix=24)}"'
+    return ""
+
+
+def _output(table: Table | None) -> Limits:
+    if table is None:
+        return NO_LIMITS
+    limits = table.limits()
+    table.finish(("limits",), {key: f"write limits = {{ {key} = ... }}" for key in ("memory", "cpu", "tasks")})
+    return limits
+
+
+def _apart(table: Table, ports: tuple[int, int], relay_port: int) -> tuple[tuple[int, int], int]:
+    """Keep the relay's port out of the inputs': a wildcard input would receive the relay's datagrams."""
+    first, last = ports
+    if not first <= relay_port <= last:
+        return ports, relay_port
+    if relay_port != _DEFAULT.relay_port:
+        table.report.at_value(
+            ("relay", "port"), f"must be outside of {first}-{last}, the ports of inputs (input_ports)"
+        )
+        relay_port = _DEFAULT.relay_port
+    if first <= relay_port <= last:
+        table.wrong("input_ports", f"must not contain {relay_port}, the relay's port (port in the [relay] table)")
+        ports = _DEFAULT.input_ports
+    return ports, relay_port

@@ -1,0 +1,225 @@
+"""The `[output.NAME]` tables: where a route's stream goes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from streamd.route.fields import CREDENTIAL_FOLDER, Table
+from streamd.route.model import (
+    Credential,
+    Output,
+    RtmpTarget,
+    RtspTarget,
+    RtspTransport,
+    Settings,
+    SrtMode,
+    SrtTarget,
+    Target,
+    UdpTarget,
+)
+from streamd.route.source import LATENCY_RANGE, in_relay_range, interface_name, srt_mode, streamid_fault
+from streamd.route.url import (
+    Fault,
+    Url,
+    bare_address,
+    port_number,
+    scheme_of,
+    split_url,
+    unknown_scheme,
+    unsafe_character,
+)
+
+_COMMON: Final = ("url", "description", "enabled", "limits")
+_KEYS: Final = {
+    "udp": ("ttl", "interface"),
+    "srt": ("mode", "latency", "passphrase", "streamid"),
+    "rtmp": ("key", "tls_verify"),
+    "rtsp": ("transport", "allow_visible_password"),
+}
+_WORDS: Final = {"key": "stream key", "streamid": "stream id"}
+_KINDS: Final = {"udp": "udp", "srt": "srt", "rtmp": "rtmp", "rtmps": "rtmp", "rtsp": "rtsp", "rtsps": "rtsp"}
+_NOT_OF_OUTPUTS: Final = {
+    "source": "source is for udp inputs",
+    "relay": "relay stands at the top of the file, before [input]",
+}
+
+
+def parse_output(table: Table, name: str, settings: Settings) -> Output | None:
+    """Return the output, or None; either may come with diagnostics, and then the route is refused."""
+    url = table.string("url")
+    description = table.text("description") or ""
+    enabled = table.boolean("enabled")
+    limits = table.limits()
+    if url is None and not table.has("url"):
+        table.missing("url", 'missing, write url = "srt://HOST:PORT" or another address')
+    kind = _KINDS.get(scheme_of(url), "") if url is not None else ""
+    target: Target | None = None
+    if url is None or not kind:
+        if url is not None:
+            table.wrong("url", unknown_scheme(scheme_of(url), _KINDS).message)
+        keys = tuple(key for keys in _KEYS.values() for key in keys)
+        table.accept(keys)
+        table.finish((*_COMMON, *keys), _NOT_OF_OUTPUTS)
+        return None
+    if kind == "udp":
+        target = _udp(table, url, settings)
+    elif kind == "srt":
+        target = _srt(table, url, name)
+    elif kind == "rtmp":
+        target = _rtmp(table, url, name)
+    else:
+        target = _rtsp(table, url)
+    table.finish((*_COMMON, *_KEYS[kind]), _elsewhere(kind))
+    if target is None:
+        return None
+    return Output(
+        name=name,
+        url=url,
+        target=target,
+        description=description,
+        enabled=enabled is not False,
+        limits=limits,
+    )
+
+
+def _elsewhere(this: str) -> dict[str, str]:
+    others = {
+        key: f"{key} is for {kind} outputs, this one is {this}"
+        for kind, keys in _KEYS.items()
+        if kind != this
+        for key in keys
+    }
+    return _NOT_OF_OUTPUTS | others
+
+
+def _split(table: Table, url: str, remedy: str) -> Url | None:
+    """Return the parts of a URL; `remedy` is what to do about a character that must not be in it."""
+    if unsafe := unsafe_character(url):
+        table.wrong("url", unsafe + remedy)
+        return None
+    parts = split_url(url)
+    if isinstance(parts, Fault):
+        table.wrong("url", parts.message)
+        return None
+    return parts
+
+
+def _host_port(table: Table, url: str, kind: str, example: int) -> tuple[Url, int] | None:
+    """Return the URL of an output that has a host and a port and nothing else."""
+    parts = _split(table, url, "")
+    if parts is None:
+        return None
+    fault: Fault | int | None = bare_address(parts, _KEYS[kind])
+    if fault is None:
+        fault = port_number(parts, example=example)
+    if isinstance(fault, int):
+        return parts, fault
+    if fault is not None:
+        table.wrong("url", fault.message)
+    return None
+
+
+def _udp(table: Table, url: str, settings: Settings) -> UdpTarget | None:
+    ttl = table.integer("ttl", 0, 255)
+    interface = interface_name(table)
+    where = _host_port(table, url, "udp", 5004)
+    if where is None:
+        return None
+    parts, port = where
+    address = parts.address
+    if address is None or not address.is_multicast:
+        for key in _KEYS["udp"]:
+            if table.has(key):
+                table.misplaced(key, f"{key} is for multicast groups, and the url has none")
+    if address is not None and address.is_unspecified:
+        table.wrong("url", f"{parts.host} is no address that can be sent to, write the receiver's")
+    if address is not None and (complaint := in_relay_range(address, settings)):
+        table.wrong("url", complaint)
+    return UdpTarget(host=parts.host, port=port, ttl=ttl, interface=interface)
+
+
+def _srt(table: Table, url: str, name: str) -> SrtTarget | None:
+    latency = table.duration("latency", *LATENCY_RANGE)
+    passphrase = table.credential("passphrase", name)
+    streamid = _streamid(table, name)
+    where = _host_port(table, url, "srt", 9000)
+    if where is None:
+        table.accept(("mode",))
+        return None
+    parts, port = where
+    mode = srt_mode(table, parts)
+    if mode is SrtMode.LISTENER and streamid is not None:
+        table.misplaced("streamid", "streamid is what a caller sends, a listener has none")
+    return SrtTarget(host=parts.host, port=port, mode=mode, latency=latency, passphrase=passphrase, streamid=streamid)
+
+
+def _streamid(table: Table, name: str) -> str | Credential | None:
+    value = table.data.get("streamid")
+    if value is not None and not isinstance(value, str):
+        return table.credential("streamid", name)
+    streamid = table.string("streamid")
+    if streamid is not None and (fault := streamid_fault(streamid)):
+        table.wrong("streamid", fault + _as_credential("streamid", name) if "$" in fault or ";" in fault else fault)
+        return None
+    return streamid
+
+
+def _as_credential(key: str, name: str) -> str:
+    return f', write the {_WORDS[key]} into {CREDENTIAL_FOLDER}/{name} and {key} = {{ credential = "{name}" }} here'
+
+
+def _network_url(table: Table, url: str, remedy: str) -> Url | None:
+    """Return the parts of an rtmp or rtsp URL, whose path and query belong to the address."""
+    parts = _split(table, url, remedy)
+    if parts is None:
+        return None
+    if "#" in url:
+        table.wrong("url", "must not contain a fragment (what follows the #)")
+        return None
+    if not url.isascii():
+        table.wrong("url", "must be ASCII, percent-encode the other characters")
+        return None
+    if parts.port is not None and not isinstance(port_number(parts, example=443), int):
+        table.wrong("url", "must have a port from 1 to 65535 after the colon")
+        return None
+    address = parts.address
+    if address is not None and (address.is_unspecified or address.is_multicast):
+        table.wrong("url", f"{parts.host} is no address that can be connected to, write the server's")
+        return None
+    return parts
+
+
+def _lower_scheme(url: str) -> str:
+    """Return the URL with its scheme as ffmpeg knows it."""
+    scheme = scheme_of(url)
+    return scheme + url[len(scheme) :]
+
+
+def _rtmp(table: Table, url: str, name: str) -> RtmpTarget | None:
+    key = table.credential("key", name)
+    tls_verify = table.boolean("tls_verify")
+    if table.has("tls_verify") and scheme_of(url) == "rtmp":
+        table.misplaced("tls_verify", "tls_verify is for rtmps:// addresses, rtmp:// has no encryption")
+    parts = _network_url(table, url, _as_credential("key", name) if "$" in url or ";" in url else "")
+    if parts is None:
+        return None
+    if parts.user is not None:
+        table.wrong("url", f"must not contain a user or password (what precedes the @){_as_credential('key', name)}")
+    if not parts.path.strip("/"):
+        table.wrong("url", "must name the server's application after the host, such as /live")
+    return RtmpTarget(url=_lower_scheme(url), key=key, tls_verify=tls_verify is not False)
+
+
+def _rtsp(table: Table, url: str) -> RtspTarget | None:
+    transport = table.choice("transport", RtspTransport)
+    visible = table.boolean("allow_visible_password") or False
+    parts = _network_url(table, url, ", write %24 for $ and %3B for ;" if "$" in url or ";" in url else "")
+    if parts is None:
+        return None
+    if parts.user is not None and not visible:
+        message = (
+            "ffmpeg takes the user and password of an rtsp address only as an argument, which every user of this host"
+            " can read, write allow_visible_password = true below to accept that"
+        )
+        table.missing("url", message)
+    return RtspTarget(url=_lower_scheme(url), transport=transport or RtspTransport.TCP, allow_visible_password=visible)

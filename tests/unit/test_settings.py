@@ -1,0 +1,107 @@
+"""streamd.toml."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from streamd.route.model import Limits, Settings
+from streamd.route.settings import parse_settings
+
+SHIPPED = Path(__file__).parents[2] / "etc/streamd/streamd.toml"
+
+
+def test_every_key_is_read() -> None:
+    text = """\
+input_ports = "6000-6199"
+max_outputs = 5
+relay = { groups = "239.192.0.0/20", port = 30000 }
+output.limits = { memory = "150M", cpu = "30%", tasks = 20 }
+"""
+    assert parse_settings("streamd.toml", text) == (
+        Settings(
+            input_ports=(6000, 6199),
+            max_outputs=5,
+            relay_groups="239.192.0.0/20",
+            relay_port=30000,
+            output_limits=Limits(memory=150 << 20, cpu=30, tasks=20),
+        ),
+        (),
+    )
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", b""])
+def test_every_key_has_a_default(text: str | bytes) -> None:
+    assert parse_settings("streamd.toml", text) == (Settings(), ())
+
+
+def test_shipped_file_shows_the_defaults() -> None:
+    text = SHIPPED.read_text()
+    assert parse_settings("streamd.toml", text) == (Settings(), ())
+    keys = re.compile(r"^#(?=[a-z_]+ = )", re.MULTILINE)
+    settings, diagnostics = parse_settings("streamd.toml", keys.sub("", text))
+    assert diagnostics == ()
+    assert settings == Settings(output_limits=Limits(memory=150 << 20, cpu=30, tasks=64))
+    assert len(keys.findall(text)) == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "headline"),
+    [
+        ("input_port = 1", '1:1: input_port: unknown key, did you mean "input_ports"?'),
+        ("input_ports = 5000", "1:15: input_ports: expected a string, found an integer"),
+        ('input_ports = "5000"', '1:15: input_ports: write the first and the last port, such as "5000-5100"'),
+        ('input_ports = "0-70000"', "1:15: input_ports: must be ports from 1 to 65535"),
+        ('input_ports = "5100-5000"', '1:15: input_ports: the first port is above the last, write "5000-5100"'),
+        (
+            'input_ports = "1024-65535"',
+            "1:15: input_ports: must not contain 20000, the relay's port (port in the [relay] table)",
+        ),
+        ("max_outputs = 0", "1:15: max_outputs: must be from 1 to 1000"),
+        ("max_outputs = true", "1:15: max_outputs: expected an integer, found true"),
+        ('relay = "direct"', "1:9: relay: expected a table, found a string, write [relay] and its keys below"),
+        ("relay.port = 80", "1:14: relay.port: must be from 1024 to 65535"),
+        (
+            "relay.port = 5001",
+            "1:14: relay.port: must be outside of 5000-5100, the ports of inputs (input_ports)",
+        ),
+        (
+            'relay.groups = "239.255.0.0"',
+            '1:16: relay.groups: write a range of IPv4 multicast groups, such as "239.255.0.0/16"',
+        ),
+        (
+            'relay.groups = "999.255.0.0/16"',
+            '1:16: relay.groups: write a range of IPv4 multicast groups, such as "239.255.0.0/16"',
+        ),
+        (
+            'relay.groups = "10.0.0.0/8"',
+            '1:16: relay.groups: must lie within 239.0.0.0/8, the groups for private use, such as "239.255.0.0/16"',
+        ),
+        (
+            'relay.groups = "239.255.1.0/16"',
+            '1:16: relay.groups: is not the beginning of a range, write "239.255.0.0/16"',
+        ),
+        (
+            'relay.groups = "239.255.1.0/30"',
+            '1:16: relay.groups: is too small, each route needs a group, write "239.255.1.0/24"',
+        ),
+        ("port = 20000", "1:1: port: port stands below [relay]"),
+        ('output.memory = "1G"', "1:8: output.memory: write limits = { memory = ... }"),
+        ("[input]", "1:2: input: [input] stands in a route's file, /etc/streamd/conf.d/NAME.toml"),
+        ("max_outputs = ", "1:15: max_outputs: a value is missing after the ="),
+    ],
+)
+def test_a_wrong_key_leaves_its_default(text: str, headline: str) -> None:
+    settings, diagnostics = parse_settings("streamd.toml", text)
+    assert [found.headline() for found in diagnostics] == [f"streamd.toml:{headline}"]
+    assert settings == Settings()
+
+
+def test_a_wrong_key_leaves_the_others_alone() -> None:
+    settings, diagnostics = parse_settings(
+        "streamd.toml", 'max_outputs = 7\ninput_ports = "x"\n[relay]\nport = 25000\n'
+    )
+    assert len(diagnostics) == 1
+    assert settings == Settings(max_outputs=7, relay_port=25000)
