@@ -1,0 +1,292 @@
+"""FFmpeg's command lines: one for the ingest of a route, one for each output.
+
+What each option is for stands here and nowhere else. Two rules hold for all of them: no secret in an argument (a unit's
+arguments can be read by all), and neither `$` nor `;` (systemd 252 corrupts them when it reads a unit again).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote, urlsplit
+
+from streamd.plan.preset import Form, Preset, PresetLine, render_preset
+from streamd.route.model import (
+    Credential,
+    RtmpTarget,
+    RtspTarget,
+    Source,
+    SrtMode,
+    SrtSource,
+    SrtTarget,
+    Target,
+    TestSource,
+    UdpSource,
+    UdpTarget,
+)
+
+__all__ = ["Command", "Endpoint", "Form", "Preset", "PresetLine", "ingest_command", "output_command", "render_preset"]
+
+FFMPEG: Final = "/usr/bin/ffmpeg"
+
+DATAGRAM: Final = 1316
+"""Bytes: seven TS packets, what fits an Ethernet frame, and what all the world sends."""
+LARGEST_SRT_PAYLOAD: Final = 1456
+SOCKET_BUFFER: Final = 2097152
+"""Bytes asked for the receive buffer of a socket; 64 KiB lost packets on a busy machine. The kernel gives no more than
+net.core.rmem_max."""
+INGEST_FIFO: Final = 27888
+"""TS packets, 5 MB: an ingest must bridge the time in which a loaded machine does not let it write."""
+OUTPUT_FIFO: Final = 8192
+"""TS packets, 1.5 MB."""
+LISTENER_QUEUE: Final = 1024
+"""Datagrams that a listener's writer may be behind before FFmpeg drops all of them, and so makes a fresh start."""
+CONNECT_TIMEOUT: Final = 5000
+"""Of SRT callers, in ms."""
+IO_TIMEOUT: Final = 5_000_000
+"""Of RTMP and RTSP connections, in µs. Without it a dead peer blocks FFmpeg for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """The group and port of a route on the direct relay."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What a unit runs, and what stands in its file of secrets (nothing: it has none)."""
+
+    argv: tuple[str, ...]
+    preset: tuple[PresetLine, ...] = ()
+
+
+def ingest_command(
+    source: Source, *, port: int | None, group: Endpoint, addresses: Mapping[str, str], unit: str
+) -> Command:
+    """Return the command that brings a source onto the relay's group.
+
+    Args:
+        source: where the stream comes from.
+        port: the one allocated where the source says `auto`.
+        group: the route's group on the relay.
+        addresses: network interface to its IPv4 address; has the one that the source names.
+        unit: the unit that will run it, for the path of its file of secrets.
+    """
+    # ttl=0 keeps the datagrams on this host, localaddr on the loopback interface.
+    relay = _udp_url(group.host, group.port, pkt_size=DATAGRAM, ttl=0, localaddr="127.0.0.1")
+    if isinstance(source, UdpSource):
+        return Command((*_start(), *_raw_input(_udp_source(source, port, addresses)), *_RAW_OUTPUT, relay))
+    if isinstance(source, SrtSource):
+        return _srt_ingest(source, unit, relay)
+    if isinstance(source, TestSource):
+        return Command((*_start(), *_TEST_PICTURE, relay))
+    # The prefix keeps a name with a colon from being taken for a protocol.
+    loop = ("-re", "-stream_loop", "-1", "-i", f"file:{source.path}")
+    return Command((*_start(), *loop, *_FIRST_STREAMS, "-c", "copy", "-f", "mpegts", relay))
+
+
+def output_command(target: Target, *, group: Endpoint, addresses: Mapping[str, str], unit: str) -> Command:
+    """Return the command that brings the relay's group to a target.
+
+    Args:
+        target: where the stream goes.
+        group: the route's group on the relay.
+        addresses: network interface to its IPv4 address; has the one that the target names.
+        unit: the unit that will run it, for the path of its file of secrets.
+    """
+    relay = _udp_url(
+        group.host,
+        group.port,
+        localaddr="127.0.0.1",
+        buffer_size=SOCKET_BUFFER,
+        fifo_size=OUTPUT_FIFO,
+        overrun_nonfatal=1,
+    )
+    if isinstance(target, UdpTarget):
+        address = addresses[target.interface] if target.interface else None
+        url = _udp_url(target.host, target.port, pkt_size=DATAGRAM, ttl=target.ttl, localaddr=address)
+        return Command((*_start(), *_raw_input(relay), *_RAW_OUTPUT, url))
+    if isinstance(target, SrtTarget):
+        return (_srt_listener if target.mode is SrtMode.LISTENER else _srt_caller)(target, unit, relay)
+    if isinstance(target, RtmpTarget):
+        return _rtmp(target, unit, relay)
+    return _rtsp(target, relay)
+
+
+def _start(level: str = "level+warning") -> tuple[str, ...]:
+    """Return what all commands begin with. A progress report will have its place here."""
+    return (FFMPEG, "-nostdin", "-hide_banner", "-nostats", "-loglevel", level)
+
+
+_RAW_OUTPUT: Final = ("-map", "0", "-c", "copy", "-f", "data")
+_FIRST_STREAMS: Final = ("-map", "0:v:0?", "-map", "0:a:0?")
+
+_TEST_PICTURE: Final = (
+    *("-re", "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=25"),
+    *("-re", "-f", "lavfi", "-i", "sine=frequency=1000:sample_rate=48000"),
+    *("-map", "0:v", "-map", "1:a"),
+    *("-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-pix_fmt", "yuv420p", "-g", "25"),
+    *("-b:v", "1500k", "-minrate", "1500k", "-maxrate", "1500k", "-bufsize", "750k", "-nal-hrd", "cbr"),
+    *("-c:a", "aac", "-b:a", "128k", "-ac", "2"),
+    *("-f", "mpegts", "-muxrate", "2000k"),
+)
+
+
+def _raw_input(url: str, *, protocols: str = "") -> tuple[str, ...]:
+    """Return the options of an input whose bytes are not looked at, so that they come out as they went in."""
+    # Without the packet size, FFmpeg reads pieces of 1,024 bytes and cuts every datagram in two.
+    allowed = ("-protocol_whitelist", protocols) if protocols else ()
+    return (*allowed, "-f", "data", "-raw_packet_size", str(DATAGRAM), "-i", url)
+
+
+def _remuxed_input(url: str) -> tuple[str, ...]:
+    """Return the options of an input of which the first video and audio are taken."""
+    # By default the probing takes 5 s; with 1 s a parameter set is missed now and then.
+    probing = ("-analyzeduration", "2000000", "-probesize", "3000000")
+    return (*probing, "-i", url, *_FIRST_STREAMS, "-c", "copy")
+
+
+def _udp_source(source: UdpSource, port: int | None, addresses: Mapping[str, str]) -> str:
+    is_group = source.interface is not None or source.source is not None or _is_multicast(source.host)
+    if is_group:
+        local = addresses[source.interface] if source.interface else None
+    else:
+        # FFmpeg listens on all addresses, whatever the URL says, unless it is told so.
+        local = None if source.host in ("0.0.0.0", "::") else source.host  # noqa: S104 - that is compared, not bound
+    # No timeout: it waits for the encoder as long as it takes. An overrun must not end it.
+    return _udp_url(
+        source.host,
+        port if source.port is None else source.port,
+        localaddr=local,
+        sources=source.source,
+        buffer_size=SOCKET_BUFFER,
+        fifo_size=INGEST_FIFO,
+        overrun_nonfatal=1,
+    )
+
+
+def _srt_ingest(source: SrtSource, unit: str, relay: str) -> Command:
+    if source.passphrase is not None:
+        return _encrypted_srt_ingest(source, source.passphrase, unit, relay)
+    streamid = () if source.streamid is None else _streamid(source.streamid)
+    url = _srt_url(source, pkt_size=LARGEST_SRT_PAYLOAD)
+    return Command((*_start(), *streamid, *_raw_input(url), *_RAW_OUTPUT, relay))
+
+
+def _encrypted_srt_ingest(source: SrtSource, passphrase: Credential, unit: str, relay: str) -> Command:
+    """Return the ingest that takes its address, with the passphrase in it, from a file.
+
+    FFmpeg reads presets for outputs only. But its `hls` protocol (not the demuxer of that name) hands out the bytes of
+    what a playlist names, and an entry may be any address. It repeats that address in warnings and errors, so only what
+    libsrt itself says may come to the journal.
+    """
+    parameters: dict[str, int | str | None] = {"pkt_size": LARGEST_SRT_PAYLOAD}
+    if source.streamid is not None:
+        parameters["streamid"] = quote(source.streamid, safe="")
+    url = f"{_srt_url(source, **parameters)}&passphrase"
+    playlist = f"hls+file://{_secrets(unit)}"
+    argv = (*_start("fatal"), *_raw_input(playlist, protocols="hls,file,srt"), *_RAW_OUTPUT, relay)
+    return Command(argv, (PresetLine(url, passphrase, Form.PLAYLIST),))
+
+
+def _srt_caller(target: SrtTarget, unit: str, relay: str) -> Command:
+    secret: list[PresetLine] = []
+    streamid: tuple[str, ...] = ()
+    if target.passphrase is not None:
+        secret.append(PresetLine("passphrase", target.passphrase))
+    if isinstance(target.streamid, Credential):
+        secret.append(PresetLine("srt_streamid", target.streamid))
+    elif target.streamid is not None:
+        streamid = _streamid(target.streamid)
+    url = _srt_url(target, pkt_size=DATAGRAM)
+    argv = (*_start(), *_raw_input(relay), *_RAW_OUTPUT, *streamid, *_preset(unit, secret), url)
+    return Command(argv, tuple(secret))
+
+
+def _srt_listener(target: SrtTarget, unit: str, relay: str) -> Command:
+    """Return the command of an output that waits for its caller.
+
+    FFmpeg opens its output before it reads on, so a caller who comes late would get what was waiting in the input's
+    buffers since. With the fifo muxer a second thread waits, the first reads on, and the queue, which overflowed, is
+    emptied when the caller comes. FFmpeg ends when its caller leaves: the muxer's own recovery would listen again too,
+    but keep one stale packet for the next caller.
+    """
+    secret = (
+        () if target.passphrase is None else (PresetLine("format_opts=passphrase", target.passphrase, Form.DICTIONARY),)
+    )
+    fifo = ("-f", "fifo", "-fifo_format", "data", "-queue_size", str(LISTENER_QUEUE), "-drop_pkts_on_overflow", "1")
+    url = _srt_url(target, pkt_size=DATAGRAM)
+    argv = (*_start(), *_raw_input(relay), "-map", "0", "-c", "copy", *fifo, *_preset(unit, secret), url)
+    return Command(argv, tuple(secret))
+
+
+def _rtmp(target: RtmpTarget, unit: str, relay: str) -> Command:
+    options = ["-f", "flv", "-flvflags", "no_duration_filesize", "-rw_timeout", str(IO_TIMEOUT)]
+    if target.url.startswith("rtmps:"):
+        # FFmpeg does not verify by default. The certificates that it trusts are the system's unless it is told others.
+        options += ["-tls_verify", "1" if target.tls_verify else "0"]
+    secret: list[PresetLine] = []
+    if target.key is not None:
+        secret.append(PresetLine("rtmp_playpath", target.key))
+        parts = urlsplit(target.url)
+        application = parts.path.strip("/")
+        if "/" in application:
+            # Otherwise FFmpeg takes the last part for the play path, which the key then replaces.
+            options += ["-rtmp_app", f"{application}?{parts.query}" if parts.query else application]
+    argv = (*_start(), *_remuxed_input(relay), *options, *_preset(unit, secret), target.url)
+    return Command(argv, tuple(secret))
+
+
+def _rtsp(target: RtspTarget, relay: str) -> Command:
+    options = (
+        # RTP has no form for the ADTS of a transport stream; LATM is the one that FFmpeg can make of it.
+        *("-rtpflags", "latm"),
+        *("-f", "rtsp", "-rtsp_transport", target.transport.value, "-timeout", str(IO_TIMEOUT)),
+    )
+    return Command((*_start(), *_remuxed_input(relay), *options, target.url))
+
+
+def _secrets(unit: str) -> str:
+    return f"/run/credentials/{unit}/secrets"
+
+
+def _preset(unit: str, lines: list[PresetLine] | tuple[PresetLine, ...]) -> tuple[str, ...]:
+    return ("-fpre", _secrets(unit)) if lines else ()
+
+
+def _streamid(streamid: str) -> tuple[str, ...]:
+    """Return the option, which takes the text as it is; in a URL it would have to be encoded."""
+    return ("-srt_streamid", streamid)
+
+
+def _srt_url(end: SrtSource | SrtTarget, **parameters: int | str | None) -> str:
+    return _url(
+        "srt",
+        end.host,
+        end.port,
+        mode=end.mode.value,
+        # Of FFmpeg's times these are the one in µs and the one in ms.
+        latency=None if end.latency is None else end.latency * 1000,
+        connect_timeout=CONNECT_TIMEOUT if end.mode is SrtMode.CALLER else None,
+        **parameters,
+    )
+
+
+def _udp_url(host: str, port: int | None, **parameters: int | str | None) -> str:
+    return _url("udp", host, port, **parameters)
+
+
+def _url(scheme: str, host: str, port: int | None, **parameters: int | str | None) -> str:
+    query = "&".join(f"{key}={value}" for key, value in parameters.items() if value is not None)
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{f'?{query}' if query else ''}"
+
+
+def _is_multicast(host: str) -> bool:
+    """Tell whether an IP address is a multicast group's, for which no local address is to be taken from the URL."""
+    if ":" in host:
+        return host.lower().startswith("ff")
+    return 224 <= int(host.partition(".")[0]) <= 239

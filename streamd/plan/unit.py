@@ -1,0 +1,187 @@
+"""Names and properties of the transient units that streamd asks systemd for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+from streamd.plan.ffmpeg import Command
+from streamd.route.model import Credential, Limits
+
+UNIT_PATTERNS: Final = ("streamd-output@*.service", "streamd-ingest@*.service", "streamd*.slice")
+"""What to ask systemd's ListUnitsByPatterns for."""
+
+ROOT_SLICE: Final = "streamd.slice"
+PRESET_DIRECTORY: Final = "/run/streamd/presets"
+"""Where the secret presets stand that LoadCredential= hands to the units; 0700, root's."""
+BACKOFF_HELPER: Final = "/usr/libexec/streamd/backoff"
+
+RESTART_STEPS_SINCE: Final = 254
+"""The systemd version that brought RestartSteps= and RestartMaxDelaySec=."""
+RESTART_FIRST: Final = 500
+RESTART_LONGEST: Final = 30_000
+LISTENER_LONGEST: Final = 2_000
+"""ms; FFmpeg ends when a caller leaves its listener, which is no failure: the next caller is not to wait for long."""
+RESTART_STEPS: Final = 8
+
+INFINITY: Final = 2**64 - 1
+"""How systemd's D-Bus properties of type t say "no limit"."""
+DEFAULT_TASKS: Final = 256
+
+_UNIT: Final = re.compile(r"streamd-(?:ingest@(?P<ingest>[^:]+)|output@(?P<route>[^:]+):(?P<output>[^:]+))\.service")
+_FINGERPRINT: Final = re.compile(r"\[([0-9a-f]{12})\.([0-9a-f]{8})\.([0-9a-f]{8})\]$")
+
+PropertyValue = object
+Property = tuple[str, str, PropertyValue]
+"""Name, D-Bus signature and value of one unit property."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Address:
+    """A unit in streamd's own words: ROUTE is its ingest, ROUTE/OUTPUT an output."""
+
+    route: str
+    output: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.route}/{self.output}" if self.output else self.route
+
+    @property
+    def unit(self) -> str:
+        """Return the name of the unit."""
+        if self.output:
+            return f"streamd-output@{self.route}:{self.output}.service"
+        return f"streamd-ingest@{self.route}.service"
+
+    @classmethod
+    def of_unit(cls, name: str) -> Address | None:
+        """Return the address that belongs to a unit's name, None when it is not one of ours."""
+        found = _UNIT.fullmatch(name)
+        if not found:
+            return None
+        return cls(found["ingest"] or found["route"], found["output"] or "")
+
+
+def route_slice(route: str) -> str:
+    """Return the slice of a route; systemd reads a bare dash in a slice's name as one more level."""
+    return f"streamd-{route.replace('-', chr(92) + 'x2d')}.slice"
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What a unit was made from, in three hashes, so that a change can be told by its kind."""
+
+    command: str
+    """Of all that a process cannot change while it runs."""
+    secrets: str
+    live: str
+    """Of what systemd can change on a running unit."""
+
+    def __str__(self) -> str:
+        return f"[{self.command}.{self.secrets}.{self.live}]"
+
+    @classmethod
+    def of_description(cls, description: str) -> Fingerprint | None:
+        """Return the fingerprint that ends a unit's Description, None where there is none."""
+        found = _FINGERPRINT.search(description)
+        return cls(found[1], found[2], found[3]) if found else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DesiredUnit:
+    """One unit as it should be."""
+
+    address: Address
+    title: str
+    """A few words for a person; the fingerprint follows it in the unit's Description."""
+    command: Command
+    secret_digests: Mapping[str, str]
+    """A keyed digest of each secret that the command's preset names; never the secret."""
+    limits: Limits
+    has_claim: bool
+    """Whether it binds a port of this host, so that it must wait for whoever is leaving that port."""
+    longest_delay: int = RESTART_LONGEST
+    """The longest wait before an automatic restart, in ms."""
+
+    @property
+    def name(self) -> str:
+        """Return the unit's name."""
+        return self.address.unit
+
+    @cached_property
+    def fingerprint(self) -> Fingerprint:
+        """Return the hashes of all that makes up this unit."""
+        preset = [
+            [line.option, f"\0{line.value.name}" if isinstance(line.value, Credential) else line.value, line.form.value]
+            for line in self.command.preset
+        ]
+        live = [self.title, self.limits.memory, self.limits.cpu, self.limits.tasks]
+        return Fingerprint(
+            _digest([self.command.argv, preset], 12),
+            _digest(sorted(self.secret_digests.items()), 8),
+            _digest(live, 8),
+        )
+
+    @property
+    def description(self) -> str:
+        """Return the unit's Description."""
+        return f"{self.title} {self.fingerprint}"
+
+    @property
+    def preset_path(self) -> str:
+        """Return the path of the file that holds this unit's secret FFmpeg options."""
+        return f"{PRESET_DIRECTORY}/{self.name}"
+
+    def live_properties(self) -> list[Property]:
+        """Return what can be set on the unit while it runs: Description and limits."""
+        limits = self.limits
+        return [
+            ("Description", "s", self.description),
+            ("MemoryMax", "t", INFINITY if limits.memory is None else limits.memory),
+            ("CPUQuotaPerSecUSec", "t", INFINITY if limits.cpu is None else limits.cpu * 10_000),
+            ("TasksMax", "t", DEFAULT_TASKS if limits.tasks is None else limits.tasks),
+        ]
+
+    def properties(self, systemd_version: int) -> list[Property]:
+        """Return all properties for StartTransientUnit; one that a systemd does not know fails the whole call.
+
+        What is the same for all units stands in the drop-in files under units/, where an administrator can read it.
+        """
+        fields = [f"STREAMD_ROUTE={self.address.route}"]
+        if self.address.output:
+            fields.append(f"STREAMD_OUTPUT={self.address}")
+        properties: list[Property] = [
+            *self.live_properties(),
+            ("Type", "s", "exec"),
+            ("ExecStart", "a(sasb)", [[self.command.argv[0], list(self.command.argv), False]]),
+            ("Slice", "s", route_slice(self.address.route)),
+            ("CollectMode", "s", "inactive-or-failed"),
+            ("SyslogIdentifier", "s", str(self.address)),
+            ("LogExtraFields", "aay", [field.encode() for field in fields]),
+            ("StartLimitIntervalUSec", "t", 0),
+        ]
+        if self.command.preset:
+            properties.append(("LoadCredential", "a(ss)", [["secrets", self.preset_path]]))
+        if systemd_version >= RESTART_STEPS_SINCE:
+            properties += [
+                ("RestartUSec", "t", RESTART_FIRST * 1000),
+                ("RestartSteps", "u", RESTART_STEPS),
+                ("RestartMaxDelayUSec", "t", self.longest_delay * 1000),
+            ]
+        else:
+            # Its own delay cannot grow there: a helper before each start waits instead.
+            properties += [
+                ("RestartUSec", "t", 100_000),
+                ("ExecStartPre", "a(sasb)", [[BACKOFF_HELPER, [BACKOFF_HELPER, str(self.longest_delay)], False]]),
+            ]
+        return properties
+
+
+def _digest(value: object, digits: int) -> str:
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:digits]

@@ -1,0 +1,99 @@
+"""From facts to states and to what is shown."""
+
+from __future__ import annotations
+
+import pytest
+
+from streamd.plan.allocation import Allocation
+from streamd.plan.desired import Absent, without_password
+from streamd.plan.observed import Observed, ObservedUnit
+from streamd.plan.overview import CALM_AFTER, RouteEntry, Scene, calmed, judge, overview
+from streamd.plan.status import State, UnitStatus
+from streamd.route.model import Route
+from tests.unit.make import SETTINGS, desired, route, running, udp_output, unit_of
+
+STOPPED = Absent(State.STOPPED, "stopped by an operator")
+BLOCKED = Absent(State.BLOCKED, "a credential is missing")
+
+
+def unit(active: str, sub: str) -> ObservedUnit:
+    return ObservedUnit(name="u", active=active, sub=sub)
+
+
+@pytest.mark.parametrize(
+    ("observed", "absent", "problem", "state", "cause"),
+    [
+        (None, None, "", State.STARTING, ""),
+        (None, None, "refused", State.FAILED, "refused"),
+        (None, STOPPED, "", State.STOPPED, "stopped by an operator"),
+        (None, BLOCKED, "", State.BLOCKED, "a credential is missing"),
+        (unit("inactive", "dead"), STOPPED, "", State.STOPPED, "stopped by an operator"),
+        (unit("active", "running"), None, "", State.RUNNING, ""),
+        (unit("active", "running"), BLOCKED, "", State.RUNNING, "a credential is missing"),
+        (unit("activating", "start"), None, "", State.STARTING, ""),
+        (unit("activating", "auto-restart"), None, "", State.BACKOFF, "FFmpeg ended; it is started again"),
+        (unit("activating", "start-pre"), None, "", State.BACKOFF, "FFmpeg ended; it is started again"),
+        (unit("deactivating", "stop-sigterm"), STOPPED, "", State.STOPPING, "stopped by an operator"),
+        (unit("failed", "failed"), None, "", State.FAILED, "its unit failed"),
+    ],
+)
+def test_states(observed: ObservedUnit | None, absent: Absent | None, problem: str, state: State, cause: str) -> None:
+    assert judge(observed, absent, problem) == (state, cause)
+
+
+def scene(*routes: Route, observed: Observed | None = None, broken: str = "") -> Scene:
+    wanted = desired(*routes, held=(broken,) if broken else ())
+    entries = [RouteEntry(name=it.name, path=f"/etc/{it.name}.toml", route=it) for it in routes]
+    if broken:
+        entries.append(RouteEntry(name=broken, path=f"/etc/{broken}.toml", route=None, broken=True))
+    return Scene(
+        version="1",
+        entries=tuple(entries),
+        settings=SETTINGS,
+        allocation=Allocation(groups={"a": "239.255.0.1"}, ports={"a": 5042}),
+        desired=wanted,
+        observed=observed or running(wanted),
+    )
+
+
+def test_an_automatic_port_is_shown_as_the_one_allocated() -> None:
+    found = overview(scene(route("a", port=None))).routes[0]
+    assert (found.input_url, found.group) == ("udp://0.0.0.0:5042", "239.255.0.1:20000")
+
+
+def test_a_broken_file_without_a_definition_shows_what_runs() -> None:
+    observed = Observed(units={unit_of(name): ObservedUnit(name=unit_of(name)) for name in ("b", "b/x")})
+    found = overview(scene(observed=observed, broken="b")).routes[0]
+    assert (found.broken, found.state, [it.address for it in found.outputs]) == (True, State.RUNNING, ["b/x"])
+
+
+def test_a_broken_file_of_which_nothing_runs_has_failed() -> None:
+    assert overview(scene(broken="b")).routes[0].state is State.FAILED
+
+
+def test_the_summary_counts() -> None:
+    found = overview(scene(route("a", udp_output("x"), udp_output("y"))))
+    assert found.summary() == "1 route, 2 outputs"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("rtsp://user:secret@host/live", "rtsp://user:***@host/live"),
+        ("rtsp://user@host:554/live", "rtsp://user@host:554/live"),
+        ("rtmp://host/app", "rtmp://host/app"),
+        ("test:", "test:"),
+    ],
+)
+def test_a_password_in_a_url_is_not_shown(url: str, shown: str) -> None:
+    assert without_password(url) == shown
+
+
+@pytest.mark.parametrize(
+    ("restarts", "active", "since", "expected"),
+    [(0, "active", 1, False), (3, "active", 1, True), (3, "active", 9, False), (3, "activating", 1, False)],
+)
+def test_a_healthy_minute_ends_the_backoff(restarts: int, active: str, since: int, expected: bool) -> None:
+    observed = Observed(units={"u": unit(active, "running")})
+    details = {"u": (UnitStatus(unit="u", restarts=restarts), since)}
+    assert calmed(observed, details, CALM_AFTER + 5) == (("u",) if expected else ())

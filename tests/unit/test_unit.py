@@ -1,0 +1,79 @@
+"""What is asked of systemd for a unit, per version, and what its fingerprint depends on."""
+
+from __future__ import annotations
+
+from streamd.plan.desired import HostFacts
+from streamd.plan.unit import Fingerprint, route_slice
+from streamd.route.model import Credential, Limits, SrtMode, SrtTarget
+from tests.unit.make import desired, route, udp_output, unit_of
+
+VENUE = SrtTarget(host="192.0.2.1", port=9000, mode=SrtMode.CALLER, passphrase=Credential("venue"))
+
+
+def properties(version: int, **more: object) -> dict[str, tuple[str, object]]:
+    wanted = desired(route("a-b", udp_output("x", **more)), facts=HostFacts(digests={"venue": "1"}))
+    made = wanted.units[unit_of("a-b/x")].properties(version)
+    return {name: (signature, value) for name, signature, value in made}
+
+
+def test_a_recent_systemd_backs_off_by_itself() -> None:
+    made = properties(257)
+    assert made["RestartSteps"] == ("u", 8)
+    assert made["RestartMaxDelayUSec"] == ("t", 30_000_000)
+    assert "ExecStartPre" not in made
+
+
+def test_systemd_252_gets_no_property_that_it_does_not_know_and_a_helper_instead() -> None:
+    made = properties(252)
+    assert not {"RestartSteps", "RestartMaxDelayUSec"} & made.keys()
+    assert made["ExecStartPre"] == (
+        "a(sasb)",
+        [["/usr/libexec/streamd/backoff", ["/usr/libexec/streamd/backoff", "30000"], False]],
+    )
+
+
+def test_every_unit_has_its_slice_and_its_journal_fields() -> None:
+    made = properties(257)
+    assert made["Slice"] == ("s", "streamd-a\\x2db.slice")
+    assert made["LogExtraFields"] == ("aay", [b"STREAMD_ROUTE=a-b", b"STREAMD_OUTPUT=a-b/x"])
+    assert made["StartLimitIntervalUSec"] == ("t", 0)
+    assert "LoadCredential" not in made
+
+
+def test_limits_are_always_set_so_that_they_can_be_taken_back() -> None:
+    assert properties(257)["MemoryMax"] == ("t", 2**64 - 1)
+    made = properties(257, limits=Limits(memory=1 << 20, cpu=150, tasks=9))
+    assert (made["MemoryMax"], made["CPUQuotaPerSecUSec"], made["TasksMax"]) == (
+        ("t", 1 << 20),
+        ("t", 1_500_000),
+        ("t", 9),
+    )
+
+
+def test_a_secret_comes_by_a_credential_and_stands_in_no_property() -> None:
+    made = properties(257, target=VENUE)
+    assert made["LoadCredential"] == ("a(ss)", [["secrets", f"/run/streamd/presets/{unit_of('a-b/x')}"]])
+    assert not any(char in argument for argument in made["ExecStart"][1][0][1] for char in "$;")  # type: ignore[index]
+
+
+def test_a_fingerprint_is_read_back_from_the_description() -> None:
+    unit = desired(route("a", udp_output("x"))).units[unit_of("a/x")]
+    assert Fingerprint.of_description(unit.description) == unit.fingerprint
+    assert Fingerprint.of_description("studio") is None
+
+
+def test_limits_and_secrets_have_hashes_of_their_own() -> None:
+    def fingerprint(digest: str = "1", **more: object) -> Fingerprint:
+        wanted = desired(route("a", udp_output("x", target=VENUE, **more)), facts=HostFacts(digests={"venue": digest}))
+        return wanted.units[unit_of("a/x")].fingerprint
+
+    base = fingerprint()
+    limited, rotated = fingerprint(limits=Limits(cpu=30)), fingerprint(digest="2")
+    assert (limited.command, limited.secrets) == (base.command, base.secrets)
+    assert limited.live != base.live
+    assert (rotated.command, rotated.live) == (base.command, base.live)
+    assert rotated.secrets != base.secrets
+
+
+def test_a_slice_of_a_name_with_dashes_is_one_level_deep() -> None:
+    assert route_slice("a-b_c") == "streamd-a\\x2db_c.slice"
