@@ -1,0 +1,89 @@
+"""The status as plain dictionaries: what GetStatus returns and `streamctl --json` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from streamd.plan.status import OutputStatus, RouteStatus, Status, StepView
+from streamd.route.diagnostic import Diagnostic
+
+Document = dict[str, Any]
+"""Keys in lower case; values are str, int, bool, or lists of Documents."""
+
+
+def status_document(status: Status) -> Document:
+    """Return everything."""
+    return {
+        "version": status.version,
+        "routes": [route_document(route) for route in status.routes],
+        "diagnostics": diagnostics_document(status.diagnostics),
+    }
+
+
+def route_document(route: RouteStatus) -> Document:
+    """Return a route with its outputs."""
+    return {
+        "route": route.name,
+        "address": route.name,
+        "path": route.path,
+        "description": route.description,
+        "enabled": route.enabled,
+        "relay": route.relay,
+        "input": route.input_kind,
+        "url": route.input_url,
+        "group": route.group,
+        "broken": route.broken,
+        **_state_document(route),
+        "outputs": [output_document(output) for output in route.outputs],
+    }
+
+
+def output_document(output: OutputStatus) -> Document:
+    """Return an output."""
+    return {
+        "route": output.route,
+        "output": output.name,
+        "address": output.address,
+        "kind": output.kind,
+        "mode": output.mode,
+        "url": output.url,
+        "description": output.description,
+        "enabled": output.enabled,
+        **_state_document(output),
+    }
+
+
+def _state_document(thing: RouteStatus | OutputStatus) -> Document:
+    return {
+        "state": str(thing.state),
+        "cause": thing.cause,
+        "since": thing.since,
+        "unit": thing.unit.unit,
+        "pid": thing.unit.pid,
+        "restarts": thing.unit.restarts,
+        "invocation": thing.unit.invocation,
+    }
+
+
+def diagnostics_document(diagnostics: Iterable[Diagnostic]) -> list[Document]:
+    """Return what is wrong with the files."""
+    return [
+        {
+            "path": found.path,
+            "line": found.span.line,
+            "column": found.span.column,
+            "length": found.span.length,
+            "key": found.key,
+            "message": found.message,
+            "text": found.line_text,
+        }
+        for found in diagnostics
+    ]
+
+
+def steps_document(steps: Iterable[StepView]) -> list[Document]:
+    """Return what a reload would do."""
+    return [
+        {"action": step.action, "address": step.address, "unit": step.unit, "reason": step.reason} for step in steps
+    ]

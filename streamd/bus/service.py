@@ -1,0 +1,174 @@
+"""org.streamd1 on the bus, from the status that the daemon publishes and the control that it offers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from streamd.bus.call import Call, CallError, Handler, quoted, take_options
+from streamd.bus.connection import Connection
+from streamd.bus.control import Control, NotFoundError
+from streamd.bus.dispatch import Dispatcher
+from streamd.bus.document import (
+    Document,
+    diagnostics_document,
+    output_document,
+    route_document,
+    status_document,
+    steps_document,
+)
+from streamd.bus.gate import Gate
+from streamd.bus.names import BUS_NAME, MANAGER, OUTPUT, ROUTE
+from streamd.bus.objects import Objects
+from streamd.bus.tree import addresses, build
+from streamd.bus.values import pack_document
+from streamd.plan.status import Status, StepView
+
+_VERBS: Final = ("Start", "Stop", "Restart")
+
+
+class Service:
+    """The D-Bus service.
+
+    `publish` may be called at any time with a new status; `open` exports the latest one and takes the name.
+    """
+
+    def __init__(self, connection: Connection, control: Control, *, gate: Gate | None = None) -> None:
+        self._connection = connection
+        self._control = control
+        self._status: Status | None = None
+        self._addresses: dict[str, str] = {}
+        self._objects = Objects(connection)
+        self._plans = _Plans(control)
+        self._dispatcher = Dispatcher(connection, gate or Gate(connection), self._objects, self._handlers())
+
+    async def open(self) -> None:
+        """Answer calls and own the bus name. Raises: NameTakenError, BusError."""
+        self.publish(self._control.status)
+        self._dispatcher.open()
+        await self._connection.request_name(BUS_NAME)
+
+    async def close(self) -> None:
+        """Answer no more. The connection stays open."""
+        await self._dispatcher.close()
+        await self._plans.close()
+
+    def publish(self, status: Status) -> None:
+        """Show this status from now on, and tell listeners what is new."""
+        if status is self._status:
+            return
+        self._status = status
+        self._addresses = addresses(status)
+        self._objects.replace(build(status))
+
+    def _handlers(self) -> dict[tuple[str, str], Handler]:
+        found: dict[tuple[str, str], Handler] = {
+            (MANAGER, "Reload"): self._reload,
+            (MANAGER, "Plan"): self._plan_steps,
+            (MANAGER, "GetStatus"): self._get_status,
+        }
+        for verb in _VERBS:
+            found[MANAGER, f"{verb}Output"] = self._by_address(verb, is_output=True)
+            found[MANAGER, f"{verb}Route"] = self._by_address(verb, is_output=False)
+            found[ROUTE, verb] = found[OUTPUT, verb] = self._on_object(verb)
+        return found
+
+    def _by_address(self, verb: str, *, is_output: bool) -> Handler:
+        async def handle(call: Call) -> list[Any]:
+            address, options = call.arguments
+            known = take_options(options, {"no-block": "b"})
+            if ("/" in address) is not is_output:
+                what = (
+                    "an output is addressed as ROUTE/OUTPUT" if is_output else "a route is addressed by its name alone"
+                )
+                raise CallError.standard("InvalidArgs", f"{what}, not as {quoted(address)}")
+            if address not in self._addresses.values():
+                raise NotFoundError(f"there is no {'output' if is_output else 'route'} {quoted(address)}")
+            await self._act(verb)(address, wait=not known.get("no-block", False))
+            return []
+
+        return handle
+
+    def _on_object(self, verb: str) -> Handler:
+        async def handle(call: Call) -> list[Any]:
+            known = take_options(call.arguments[0], {"no-block": "b"})
+            address = self._addresses.get(call.path)
+            if address is None:  # it went while the caller was authorised
+                raise NotFoundError("it is no longer there")
+            await self._act(verb)(address, wait=not known.get("no-block", False))
+            return []
+
+        return handle
+
+    def _act(self, verb: str) -> Callable[..., Awaitable[None]]:
+        match verb:
+            case "Start":
+                return self._control.start
+            case "Stop":
+                return self._control.stop
+            case _:
+                return self._control.restart
+
+    async def _reload(self, call: Call) -> list[Any]:
+        take_options(call.arguments[0], {})
+        status = await self._control.reload()
+        result: Document = {
+            "routes": len(status.routes),
+            "outputs": status.output_count,
+            "diagnostics": diagnostics_document(status.diagnostics),
+        }
+        return [pack_document(result)]
+
+    async def _plan_steps(self, call: Call) -> list[Any]:
+        take_options(call.arguments[0], {})
+        steps = await self._plans.next()
+        return [[pack_document(step) for step in steps_document(steps)]]
+
+    def _get_status(self, call: Call) -> list[Any]:
+        options = take_options(call.arguments[0], {"address": "s"})
+        status = self._status or self._control.status
+        if "address" not in options:
+            return [pack_document(status_document(status))]
+        return [pack_document(_part(status, options["address"]))]
+
+
+class _Plans:
+    """Plans, of which one is made at a time, however many ask: everybody may, and each reads all files."""
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+        self._lock = asyncio.Lock()
+        self._next: asyncio.Task[tuple[StepView, ...]] | None = None
+        self._tasks: set[asyncio.Task[tuple[StepView, ...]]] = set()
+
+    async def next(self) -> tuple[StepView, ...]:
+        """Return a plan whose making began after this was called. Raises: ControlError."""
+        if self._next is None:
+            self._next = asyncio.get_running_loop().create_task(self._make())
+            self._tasks.add(self._next)
+            self._next.add_done_callback(self._tasks.discard)
+        return await asyncio.shield(self._next)
+
+    async def _make(self) -> tuple[StepView, ...]:
+        async with self._lock:
+            self._next = None
+            return await self._control.plan()
+
+    async def close(self) -> None:
+        """End what is under way."""
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _part(status: Status, address: str) -> Document:
+    """Return one route or output. Raises: NotFoundError."""
+    for route in status.routes:
+        if route.name == address:
+            return route_document(route)
+        for output in route.outputs:
+            if output.address == address:
+                return output_document(output)
+    what = "output" if "/" in address else "route"
+    raise NotFoundError(f"there is no {what} {quoted(address)}")

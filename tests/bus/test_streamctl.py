@@ -1,0 +1,159 @@
+"""streamctl as a process against the service on a private bus."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from streamd.bus.control import DisabledError
+from streamd.ctl import main as ctl
+from tests.bus.stage import STATUS, stage
+
+ROOT = Path(__file__).parents[2]
+
+
+async def streamctl(bus: str, *argv: str, nobody: bool = False) -> tuple[int, str, str]:
+    drop = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if nobody else []
+    process = await asyncio.create_subprocess_exec(
+        *(*drop, sys.executable, "-m", "streamd.ctl.main", *argv),
+        cwd=ROOT,
+        env={**os.environ, "DBUS_SYSTEM_BUS_ADDRESS": bus, "PYTHONIOENCODING": "utf-8"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    assert process.returncode is not None
+    assert b"Traceback" not in err
+    return process.returncode, out.decode(), err.decode()
+
+
+async def test_everything_that_reads(bus: str) -> None:
+    async with stage(bus) as it:
+        status, out, err = await streamctl(bus, "list")
+        assert (status, err) == (ctl.OK, "")
+        assert "studio-a/1st_rack  backoff" in out
+        assert len(json.loads((await streamctl(bus, "list", "--json"))[1])) == 4
+
+        status, out, _err = await streamctl(bus, "status")
+        assert status == ctl.OK
+        assert out.startswith("● streamd 1.2.3: 2 routes, 2 outputs, 1 error\n")
+        assert "/etc/streamd/conf.d/b.toml:3:5: input.url: is wrong\n  url = 1\n      ^" in out
+        whole = json.loads((await streamctl(bus, "status", "--json"))[1])
+        assert list(whole) == ["version", "routes", "diagnostics"]
+
+        status, out, _err = await streamctl(bus, "status", "studio-a/youtube")
+        assert status == ctl.OK
+        status, out, _err = await streamctl(bus, "status", "--json", "studio-a/1st_rack")
+        assert status == ctl.NOT_RUNNING
+        one = json.loads(out)
+        assert one["route"] == "studio-a"
+        assert one["output"] == "1st_rack"
+        assert (one["state"], one["cause"], one["pid"]) == ("backoff", "refused", 4711)
+        assert one["unit"] == "streamd-output@studio-a:1st_rack.service"
+        assert one == whole["routes"][0]["outputs"][1]
+
+        status, out, _err = await streamctl(bus, "diff")
+        assert (status, out) == (ctl.OK, "Nothing would change: 1 unit stays as it is.\n")
+        assert json.loads((await streamctl(bus, "diff", "--json"))[1])[0]["action"] == "keep"
+        assert {asked[0] for asked in it.control.asked} == {"plan"}
+
+
+async def test_everything_that_acts(bus: str) -> None:
+    async with stage(bus) as it:
+        assert await streamctl(bus, "stop", "studio-a/youtube", "empty") == (ctl.OK, "", "")
+        assert sorted(it.control.asked) == [("stop", "empty", True), ("stop", "studio-a/youtube", True)]
+        it.control.asked.clear()
+        status, out, _err = await streamctl(bus, "start", "--no-block", "--json", "studio-a/youtube")
+        assert status == ctl.OK
+        assert json.loads(out)[0]["address"] == "studio-a/youtube"
+        assert it.control.asked == [("start", "studio-a/youtube", False)]
+        it.control.asked.clear()
+        assert (await streamctl(bus, "restart", "studio-a"))[0] == ctl.OK
+        status, out, _err = await streamctl(bus, "reload")
+        assert status == ctl.FAILURE
+        assert "input.url: is wrong" in out
+        assert it.control.asked == [("restart", "studio-a", True), ("reload",)]
+
+
+async def test_failures_have_a_sentence_and_a_status(bus: str) -> None:
+    async with stage(bus) as it:
+        assert await streamctl(bus, "status", "nowhere") == (
+            ctl.NO_SUCH_THING,
+            "",
+            'streamctl: there is no route "nowhere"\n',
+        )
+        status, _out, err = await streamctl(bus, "start", "studio-a/youtube", "studio-a/nowhere")
+        assert (status, err) == (ctl.NO_SUCH_THING, 'streamctl: there is no output "studio-a/nowhere"\n')
+        it.control.error = DisabledError("studio-a/youtube is disabled by its file")
+        status, _out, err = await streamctl(bus, "start", "studio-a/youtube")
+        assert (status, err) == (ctl.FAILURE, "streamctl: studio-a/youtube is disabled by its file\n")
+        it.control.error = RuntimeError("secret")
+        status, _out, err = await streamctl(bus, "reload")
+        assert status == ctl.FAILURE
+        assert "secret" not in err
+        it.control.error = None
+        status, _out, err = await streamctl(bus, "stop", "studio-a", nobody=True)
+        assert status == ctl.DENIED
+        assert err.count("\n") == 1
+        assert (await streamctl(bus, "list", nobody=True))[0] == ctl.OK
+
+
+async def test_a_daemon_that_does_not_run_is_said_in_one_line(bus: str) -> None:
+    for argv in (["list"], ["status"], ["stop", "a/b"], ["reload"]):
+        assert await streamctl(bus, *argv) == (
+            ctl.NO_DAEMON,
+            "",
+            "streamctl: streamd is not running; start it with: systemctl start streamd\n",
+        )
+
+
+async def test_on_a_terminal_there_are_colours_in_80_columns(bus: str) -> None:
+    async with stage(bus) as it:
+        it.publish(STATUS)
+        for no_color, expected in (("", True), ("1", False)):
+            master, slave = pty.openpty()
+            environment = {"DBUS_SYSTEM_BUS_ADDRESS": bus, "NO_COLOR": no_color, "COLUMNS": "80", "TERM": "xterm"}
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "streamd.ctl.main", "list"),
+                cwd=ROOT,
+                env={**os.environ, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=slave,
+            )
+            os.close(slave)
+            assert await process.wait() == ctl.OK
+            text = os.read(master, 65536)
+            os.close(master)
+            assert (b"\033[32m" in text) is expected
+
+
+@pytest.mark.parametrize("verb", ["logs"])
+async def test_logs_run_journalctl(bus: str, verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = tmp_path / "journalctl"
+    fake.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    async with stage(bus):
+        status, out, _err = await streamctl(bus, verb, "studio-a", "-n", "3")
+        assert status == ctl.OK
+        assert out.splitlines() == [
+            "--lines=3",
+            "STREAMD_ROUTE=studio-a",
+            "+",
+            "UNIT=streamd-ingest@studio-a.service",
+            "+",
+            "UNIT=streamd-output@studio-a:1st_rack.service",
+            "+",
+            "UNIT=streamd-output@studio-a:youtube.service",
+        ]
+    status, out, _err = await streamctl(bus, verb, "studio-a")
+    assert status == ctl.OK
+    assert "STREAMD_ROUTE=studio-a" in out
