@@ -1,0 +1,177 @@
+"""`list` and `status` as text, from the documents that the daemon returns. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from streamd.ctl.style import Style, count, plain, span, table
+from streamd.route.diagnostic import Diagnostic, Span
+
+Document = Mapping[str, Any]
+
+
+def render_list(status: Document, style: Style, now: int) -> str:
+    """Return a table with one line for each route and each output; `now` in µs since 1970."""
+    things = [thing for route in status["routes"] for thing in (route, *route["outputs"])]
+    if not things:
+        return "There are no routes. Put one into /etc/streamd/conf.d, or see streamd(8).\n"
+    rows = [("ADDRESS", "STATE", "FOR", "URL", "CAUSE")]
+    rows += [(thing["address"], thing["state"], _age(thing, now), thing["url"], _cause(thing)) for thing in things]
+    columns = 5 if any(row[4] for row in rows[1:]) else 4
+    head, *body = table([row[:columns] for row in rows], style, indent=2)
+    lines = ["  " + style.paint("  ".join(head).rstrip(), "bold")]
+    for thing, cells in zip(things, body, strict=True):
+        cells[1] = style.paint(cells[1], thing["state"])
+        lines.append(f"{style.symbol(thing['state'])} {'  '.join(cells)}".rstrip())
+    lines += ["", _totals(status)]
+    return "\n".join(lines) + "\n"
+
+
+def list_document(status: Document) -> list[dict[str, Any]]:
+    """Return what `list --json` prints: all routes and outputs in one list, routes without their outputs."""
+    return [
+        {key: value for key, value in thing.items() if key != "outputs"}
+        for route in status["routes"]
+        for thing in (route, *route["outputs"])
+    ]
+
+
+def render_status(status: Document, style: Style, now: int) -> str:
+    """Return everything: a block for each route, then what is wrong with the files."""
+    lines = [f"{style.symbol('running')} {style.paint('streamd', 'bold')} {plain(status['version'])}"]
+    lines[0] += f": {_totals(status)}"
+    for route in status["routes"]:
+        lines += ["", *_route_lines(route, style, now)]
+    for diagnostic in diagnostics(status["diagnostics"]):
+        lines += ["", render_diagnostic(diagnostic, style)]
+    return "\n".join(lines) + "\n"
+
+
+def render_route(route: Document, style: Style, now: int) -> str:
+    """Return one route, in detail, with its outputs."""
+    title = f"{style.symbol(route['state'])} {style.paint(route['route'], 'bold')}{_dash(route)}"
+    fields = [
+        ("File", plain(route["path"]) + (" (has errors; its last good definition is used)" if route["broken"] else "")),
+        ("Input", f"{route['input']}, {plain(route['url'])}"),
+        ("Relay", f"{route['relay']}, {route['group']}" if route["group"] else route["relay"]),
+        *_state_fields(route, style, now),
+    ]
+    lines = [title, *_field_lines(fields)]
+    if route["outputs"]:
+        lines += ["", *_output_lines(route["outputs"], style, now)]
+    return "\n".join(lines) + "\n"
+
+
+def render_output(output: Document, style: Style, now: int) -> str:
+    """Return one output, in detail."""
+    title = f"{style.symbol(output['state'])} {style.paint(output['address'], 'bold')}{_dash(output)}"
+    kind = f"{output['kind']} {output['mode']}".strip()
+    fields = [("Output", f"{kind}, {plain(output['url'])}"), *_state_fields(output, style, now)]
+    return "\n".join([title, *_field_lines(fields)]) + "\n"
+
+
+def render_steps(steps: Iterable[Document], style: Style) -> str:
+    """Return what a reload would do; units that stay as they are are only counted."""
+    steps = list(steps)
+    kept = sum(step["action"] == "keep" for step in steps)
+    changing = [step for step in steps if step["action"] != "keep"]
+    stays = f"{count(kept, 'unit')} {'stays' if kept == 1 else 'stay'} as {'it is' if kept == 1 else 'they are'}."
+    if not changing:
+        return f"Nothing would change: {stays}\n"
+    colours = {"start": "green", "stop": "red", "restart": "yellow", "adjust": "yellow"}
+    lines = []
+    for step, cells in zip(
+        changing, table([(step["action"], step["address"], step["reason"]) for step in changing], style), strict=True
+    ):
+        cells[0] = style.paint(cells[0], colours.get(step["action"], ""))
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join([*lines, "", stays]) + "\n"
+
+
+def diagnostics(documents: Iterable[Document]) -> list[Diagnostic]:
+    """Return diagnostics from their documents."""
+    return [
+        Diagnostic(
+            path=found["path"],
+            span=Span(found["line"], found["column"], found["length"]),
+            key=found["key"],
+            message=found["message"],
+            line_text=found["text"],
+        )
+        for found in documents
+    ]
+
+
+def render_diagnostic(diagnostic: Diagnostic, style: Style) -> str:
+    """Return the headline, the line and the caret."""
+    head, *rest = (plain(line) for line in str(diagnostic).splitlines())
+    return "\n".join([style.paint(head, "red"), *rest])
+
+
+def _route_lines(route: Document, style: Style, now: int) -> list[str]:
+    state = style.paint(route["state"], route["state"])
+    age = _age(route, now)
+    about = f"{state}{f' for {age}' if age else ''}"
+    lines = [
+        f"{style.symbol(route['state'])} {style.paint(route['route'], 'bold')}: {about}",
+        "  " + style.fit(f"{plain(route['url'])}{_dash(route)}", 2),
+    ]
+    if cause := _cause(route):
+        lines.append("  " + style.fit(plain(cause), 2))
+    return lines + _output_lines(route["outputs"], style, now)
+
+
+def _output_lines(outputs: Iterable[Document], style: Style, now: int) -> list[str]:
+    outputs = list(outputs)
+    rows = [(found["output"], found["state"], _age(found, now), found["url"], _cause(found)) for found in outputs]
+    lines = []
+    for number, (output, cells) in enumerate(zip(outputs, table(rows, style, indent=7), strict=True), 1):
+        branch = style.draw("└─" if number == len(outputs) else "├─")
+        cells[1] = style.paint(cells[1], output["state"])
+        lines.append(f"  {branch} {style.symbol(output['state'])} {'  '.join(cells)}".rstrip())
+    return lines
+
+
+def _state_fields(thing: Document, style: Style, now: int) -> list[tuple[str, str]]:
+    state = style.paint(thing["state"], thing["state"])
+    if thing["since"]:
+        moment = datetime.fromtimestamp(thing["since"] / 1_000_000, UTC).astimezone()
+        state += f" since {moment:%a %Y-%m-%d %H:%M:%S %Z}; {_age(thing, now)} ago"
+    fields = [("State", state)]
+    if cause := _cause(thing):
+        fields.append(("Cause", plain(cause)))
+    fields.append(("Unit", plain(thing["unit"])))
+    if thing["pid"]:
+        again = {0: "", 1: ", restarted once"}.get(thing["restarts"], f", restarted {thing['restarts']} times")
+        fields.append(("PID", f"{thing['pid']}{again}"))
+    if thing["invocation"]:
+        fields.append(("Invocation", plain(thing["invocation"])))
+    return fields
+
+
+def _field_lines(fields: Iterable[tuple[str, str]]) -> list[str]:
+    # Never cut: unit names and ids are there to be copied.
+    return [f"{name:>12}: {text}" for name, text in fields]
+
+
+def _dash(thing: Document) -> str:
+    return f" - {plain(thing['description'])}" if thing["description"] else ""
+
+
+def _cause(thing: Document) -> str:
+    broken = "its file has errors" if thing.get("broken") else ""
+    return "; ".join(part for part in (str(thing["cause"]), broken) if part)
+
+
+def _age(thing: Document, now: int) -> str:
+    return span(now - thing["since"]) if thing["since"] else ""
+
+
+def _totals(status: Document) -> str:
+    outputs = sum(len(route["outputs"]) for route in status["routes"])
+    parts = [count(len(status["routes"]), "route"), count(outputs, "output")]
+    if status["diagnostics"]:
+        parts.append(count(len(status["diagnostics"]), "error"))
+    return ", ".join(parts)
