@@ -1,0 +1,172 @@
+"""The daemon: the only place that wires things together, and the loop that waits for something to stir."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import Final
+
+from streamd import __version__
+from streamd.bus.connection import BusError, connect_system_bus
+from streamd.bus.service import Service
+from streamd.host import journal, notify
+from streamd.host.store import Store
+from streamd.host.systemd import Systemd, SystemdError
+from streamd.host.watcher import Watcher
+from streamd.plan.status import Status
+from streamd.reconciler import Reconciler
+
+_LOG: Final = logging.getLogger(__name__)
+_BUS_NAME: Final = "org.streamd1"
+_STATE: Final = Path("/var/lib/streamd")
+_RUNTIME: Final = Path("/run/streamd")
+_WATCHED: Final = {
+    "/etc/streamd": False,
+    "/etc/streamd/conf.d": True,
+    "/etc/streamd/credentials": False,
+    "/run/streamd/conf.d": True,
+    "/usr/lib/streamd/conf.d": True,
+}
+"""Each with whether all below it counts."""
+
+_DEBOUNCE_FILES: Final = 0.2
+"""Seconds: a thousand files written at once are read once."""
+_DEBOUNCE_UNITS: Final = 0.05
+_RESCAN: Final = 30.0
+"""Seconds: whatever inotify lost, and whatever failed, is looked at again after that."""
+_AFTER_FAILURE: Final = 2.0
+"""Seconds between passes while systemd does not answer."""
+
+
+class _Stir:
+    """The "dirty" flag: says that something stirred, never what, and how long to wait for more of it."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+        self._delay = _DEBOUNCE_FILES
+
+    def files(self) -> None:
+        self._set(_DEBOUNCE_FILES)
+
+    def units(self) -> None:
+        self._set(_DEBOUNCE_UNITS)
+
+    def now(self) -> None:
+        self._set(0.0)
+
+    def _set(self, delay: float) -> None:
+        self._delay = max(self._delay, delay) if self._event.is_set() else delay
+        self._event.set()
+
+    async def wait(self, longest: float) -> None:
+        """Return when something stirred and has settled, or when `longest` seconds are over."""
+        try:
+            async with asyncio.timeout(longest):
+                await self._event.wait()
+        except TimeoutError:
+            return
+        await asyncio.sleep(self._delay)
+        self._event.clear()
+
+
+async def _serve() -> int:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    stir = _Stir()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGINT, stop.set)
+
+    connection = await connect_system_bus()
+    systemd = Systemd(connection, stir.units)
+    await systemd.open()
+    store = Store(_STATE, _RUNTIME)
+    service: Service | None = None
+
+    def publish(status: Status) -> None:
+        notify.status(status.summary())
+        if service is not None:
+            service.publish(status)
+
+    reconciler = Reconciler(systemd, store, publish)
+    service = Service(connection, reconciler)
+    await reconciler.adopt()
+    await service.open()
+    watcher = Watcher(_WATCHED, stir.files)
+    watcher.open()
+    notify.ready(reconciler.status.summary())
+    _LOG.info("streamd %s is ready: %s", __version__, reconciler.status.summary())
+
+    tasks = [
+        loop.create_task(_reconcile_for_ever(reconciler, watcher, stir)),
+        loop.create_task(_feed_watchdog()),
+        loop.create_task(connection.wait_closed()),
+        loop.create_task(stop.wait()),
+    ]
+    loop.add_signal_handler(signal.SIGHUP, lambda: tasks.append(loop.create_task(_reload(reconciler))))
+    stir.now()
+    done, _pending = await asyncio.wait(tasks[:4], return_when=asyncio.FIRST_COMPLETED)
+    notify.stopping()
+    watcher.close()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    if stop.is_set():
+        await service.close()
+        await connection.close()
+        return 0
+    for task in done:
+        if error := task.exception():
+            _LOG.critical("streamd ends: %s", error, exc_info=error)
+        else:
+            _LOG.critical("streamd ends: %s", task.result())
+    return 1
+
+
+async def _reconcile_for_ever(reconciler: Reconciler, watcher: Watcher, stir: _Stir) -> None:
+    while True:
+        await stir.wait(min(_RESCAN, reconciler.retry_after or _RESCAN))
+        # Before the files are read: what changes after this is told by the new watch.
+        watcher.renew()
+        try:
+            await reconciler.reconcile()
+        except SystemdError as error:
+            _LOG.error("%s; trying again", error)
+            await asyncio.sleep(_AFTER_FAILURE)
+            stir.now()
+
+
+async def _reload(reconciler: Reconciler) -> None:
+    try:
+        await reconciler.reload()
+    except Exception as error:  # noqa: BLE001 (a task of its own: this is its edge)
+        _LOG.error("reload failed: %s", error)
+
+
+async def _feed_watchdog() -> None:
+    period = notify.watchdog_seconds()
+    while True:
+        if period:
+            notify.alive()
+        await asyncio.sleep(period or 3600)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the daemon; return its exit status."""
+    parser = argparse.ArgumentParser(prog="streamd", description="Distributes live streams; see streamd(8).")
+    parser.add_argument("--version", action="version", version=f"streamd {__version__}")
+    parser.add_argument("--debug", action="store_true", help="log more")
+    options = parser.parse_args(argv)
+    journal.set_up(logging.DEBUG if options.debug else logging.INFO)
+    try:
+        return asyncio.run(_serve())
+    except (BusError, SystemdError) as error:
+        _LOG.critical("streamd ends: %s", error)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

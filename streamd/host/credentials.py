@@ -1,0 +1,115 @@
+"""The credential store: one secret a file, and the presets that carry secrets to the units."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import os
+import stat
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from streamd.host.store import write_atomically
+from streamd.plan.ffmpeg import PresetLine, render_preset
+from streamd.plan.unit import PRESET_DIRECTORY, DesiredUnit
+from streamd.route.model import Credential
+
+_LOG: Final = logging.getLogger(__name__)
+_LARGEST: Final = 4096
+"""Bytes; a secret is a line of text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The store as it was found; holds no secret."""
+
+    problems: Mapping[str, str] = field(default_factory=dict)
+    """Every credential's name, with what is wrong with it, or nothing."""
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """The keyed digest of each one that can be used."""
+    readable: bool = True
+    """Whether the store could be looked into at all."""
+
+
+def scan(directory: Path, key: bytes) -> Credentials:
+    """Look at all credentials. `key` keeps a digest from being guessed from the secret."""
+    problems: dict[str, str] = {}
+    digests: dict[str, str] = {}
+    try:
+        names = sorted(entry.name for entry in os.scandir(directory) if not entry.name.startswith("."))
+    except FileNotFoundError:
+        return Credentials()
+    except OSError:
+        return Credentials(readable=False)
+    for name in names:
+        secret, problems[name] = read_secret(directory / name)
+        if not problems[name]:
+            digests[name] = hmac.new(key, secret.encode(), hashlib.sha256).hexdigest()[:32]
+    return Credentials(problems=problems, digests=digests)
+
+
+def read_secret(path: Path) -> tuple[str, str]:
+    """Return a secret and what is wrong with its file, one of them empty. One trailing line end is no part of it."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                return "", "is no regular file"
+            if status.st_mode & 0o077:
+                return "", f"can be read by others (mode {status.st_mode & 0o7777:04o}), run: chmod 0600 {path}"
+            content = file.read(_LARGEST + 1)
+    except OSError as error:
+        return "", f"cannot be read: {error.strerror}"
+    content = content.removesuffix(b"\n").removesuffix(b"\r")
+    if not content:
+        return "", "is empty"
+    if len(content) > _LARGEST:
+        return "", f"is longer than {_LARGEST} bytes"
+    try:
+        return content.decode(), ""
+    except UnicodeDecodeError:
+        return "", "is no UTF-8 text"
+
+
+def write_preset(unit: DesiredUnit, directory: Path) -> str:
+    """Write the secret FFmpeg options of a unit to where its LoadCredential= looks; return what prevents it.
+
+    It must be there at every automatic restart, so it is replaced in one move and stays until the unit is gone.
+    """
+    secrets: dict[str, str] = {}
+    for line in unit.command.preset:
+        if isinstance(line.value, Credential):
+            secret, problem = read_secret(directory / line.value.name)
+            if problem:
+                return f'credential "{line.value.name}" {problem}'
+            secrets[line.value.name] = secret
+    return _write(unit, unit.command.preset, secrets)
+
+
+def _write(unit: DesiredUnit, lines: tuple[PresetLine, ...], secrets: Mapping[str, str]) -> str:
+    rendered = render_preset(lines, secrets)
+    if rendered.problem:
+        return rendered.problem
+    try:
+        write_atomically(Path(unit.preset_path), rendered.text.encode())
+    except OSError as error:
+        return f"cannot write {unit.preset_path}: {error.strerror}"
+    return ""
+
+
+def drop_presets(units: Collection[str]) -> None:
+    """Delete the presets of all units but these."""
+    try:
+        paths = list(Path(PRESET_DIRECTORY).iterdir())
+    except FileNotFoundError:
+        return
+    for path in paths:
+        if path.name not in units:
+            try:
+                path.unlink()
+            except OSError as error:
+                _LOG.warning("cannot delete %s: %s", path, error.strerror)

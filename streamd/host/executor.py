@@ -1,0 +1,140 @@
+"""The executor: carries out the steps of a plan, in an order in which nobody finds his port taken."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+from streamd.host import journal
+from streamd.host.credentials import write_preset
+from streamd.host.store import Store
+from streamd.host.systemd import Systemd, SystemdError
+from streamd.plan.desired import Desired
+from streamd.plan.observed import Observed, ObservedUnit
+from streamd.plan.plan import Action, Step
+from streamd.plan.unit import Address, DesiredUnit
+
+_LOG: Final = logging.getLogger(__name__)
+RETRY: Final = 5.0
+"""Seconds until a step that failed is tried again."""
+
+
+class Executor:
+    """Carries out steps and remembers which of them failed."""
+
+    def __init__(self, systemd: Systemd, store: Store, credentials: Path) -> None:
+        """Take the edges; `credentials` is the directory of the secrets."""
+        self._systemd = systemd
+        self._store = store
+        self._credentials = credentials
+        self._problems: dict[str, str] = {}
+        self._retry_at: dict[str, float] = {}
+
+    @property
+    def problems(self) -> Mapping[str, str]:
+        """Return by unit name why its last step failed."""
+        return self._problems
+
+    def retry_now(self, addresses: Iterable[Address]) -> None:
+        """Let the next pass try again what failed, whenever that was: an operator asks."""
+        for address in addresses:
+            self._retry_at.pop(address.unit, None)
+
+    def forget_mended(self, desired: Desired, observed: Observed) -> None:
+        """Forget the problems of units that are now as they should be, or that nobody wants any more."""
+        for name in list(self._problems):
+            if not _still_wrong(desired.units.get(name), observed.units.get(name)):
+                self._forget(name)
+
+    async def carry_out(self, steps: Iterable[Step]) -> None:
+        """Carry out the steps: all at once, but whoever binds a port starts when every stop has ended."""
+        now = asyncio.get_running_loop().time()
+        steps = [step for step in steps if step.action is not Action.KEEP]
+        # A start that failed stirs systemd's signals, and so would try itself again at once and for ever.
+        due = [step for step in steps if step.action is not Action.START or self._is_due(step, now)]
+        ready = [step for step in due if self._prepare(step)]
+        stopping = {step.address.unit for step in ready if step.action in (Action.STOP, Action.RESTART)}
+        # Taken off first: were the daemon killed in between, a stop of ours would look like an operator's.
+        self._store.keep_started(self._store.started - stopping)
+        stops = {
+            step.address.unit: asyncio.create_task(self._stop(step)) for step in ready if step.address.unit in stopping
+        }
+        started = await asyncio.gather(*(self._begin(step, stops) for step in ready))
+        self._store.keep_started(self._store.started | {name for name in started if name})
+
+    def _is_due(self, step: Step, now: float) -> bool:
+        return self._retry_at.get(step.address.unit, 0) <= now
+
+    def _prepare(self, step: Step) -> bool:
+        """Write the unit's secrets; where that fails, what runs keeps running."""
+        if step.unit is None or not step.unit.command.preset or step.action is Action.ADJUST:
+            return True
+        problem = write_preset(step.unit, self._credentials)
+        if problem:
+            self._fail(step, problem)
+        return not problem
+
+    async def _stop(self, step: Step) -> bool:
+        try:
+            await self._systemd.stop(step.address.unit)
+        except SystemdError as error:
+            self._fail(step, str(error))
+            return False
+        if step.action is Action.STOP:
+            self._tell("stopped", step)
+        return True
+
+    async def _begin(self, step: Step, stops: Mapping[str, asyncio.Task[bool]]) -> str:
+        """Start or change a unit when its turn has come; return its name if it was started."""
+        unit = step.unit
+        own = stops.get(step.address.unit)
+        if own is not None and not await own:
+            return ""
+        if unit is None:
+            return ""
+        if step.action is Action.ADJUST:
+            await self._adjust(step, unit)
+            return ""
+        if unit.has_claim:
+            await asyncio.gather(*stops.values())
+        try:
+            await self._systemd.start(unit.name, unit.properties(self._systemd.version))
+        except SystemdError as error:
+            self._fail(step, str(error))
+            return ""
+        self._tell("restarted" if step.action is Action.RESTART else "started", step)
+        return unit.name
+
+    async def _adjust(self, step: Step, unit: DesiredUnit) -> None:
+        try:
+            await self._systemd.set_properties(unit.name, unit.live_properties())
+        except SystemdError as error:
+            self._fail(step, str(error))
+        else:
+            self._tell("adjusted", step)
+
+    def _fail(self, step: Step, problem: str) -> None:
+        name = step.address.unit
+        self._retry_at[name] = asyncio.get_running_loop().time() + RETRY
+        if self._problems.get(name) != problem:
+            self._problems[name] = problem
+            _LOG.error("%s: %s", step.address, problem, extra=journal.fields(journal.UNIT_REFUSED, step.address))
+
+    def _tell(self, what: str, step: Step) -> None:
+        self._forget(step.address.unit)
+        extra = journal.fields(journal.UNIT_PLANNED, step.address)
+        _LOG.info("%s %s: %s", what, step.address, step.reason, extra=extra)
+
+    def _forget(self, name: str) -> None:
+        self._problems.pop(name, None)
+        self._retry_at.pop(name, None)
+
+
+def _still_wrong(desired: DesiredUnit | None, observed: ObservedUnit | None) -> bool:
+    """Tell whether a unit whose step failed is still not as it should be."""
+    if desired is None:
+        return False
+    return observed is None or observed.active != "active" or observed.fingerprint != desired.fingerprint

@@ -1,0 +1,64 @@
+"""The journal: log records as structured entries with the fields STREAMD_ROUTE, STREAMD_OUTPUT and MESSAGE_ID."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from collections.abc import Mapping
+from typing import Final
+
+from systemd import journal
+
+from streamd.plan.unit import Address
+
+UNIT_PLANNED: Final = "5e1bb2f0c0f94a4a9d5ea3b3c4f1a7d1"
+"""A unit is started, stopped, restarted or adjusted by the plan."""
+UNIT_REFUSED: Final = "b0c86d3d7a0e4c4f8f4b8f0e6c2d9a52"
+"""systemd, or a credential, refused what the plan wanted."""
+OPERATOR_STOPPED: Final = "d2a4c9b17e6d4f0b8a7e1c5f3b9d6e83"
+"""An operator stopped a unit; it stays stopped until started."""
+CONFIGURATION_ERROR: Final = "3f7c1e9ab5d2486f9c0d7a6b2e8f4c14"
+"""A file has an error; what ran on it keeps running."""
+CONFIGURATION_READ: Final = "9a6e0d3c7b1f4e5a8d2c6f0b4a9e7d35"
+"""The configuration changed and was read."""
+
+_PRIORITIES: Final = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
+
+
+class _JournalHandler(logging.Handler):
+    """Sends the finished text alone: systemd's own handler would store the arguments as a field too."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if record.exc_info and record.exc_info[0]:
+            text += "\n" + "".join(traceback.format_exception(*record.exc_info)).rstrip()
+        extra = getattr(record, "fields", {})
+        journal.send(
+            text,
+            PRIORITY=_PRIORITIES.get(record.levelno, 6),
+            SYSLOG_IDENTIFIER="streamd",
+            LOGGER=record.name,
+            **extra,
+        )
+
+
+def fields(message_id: str, address: Address | None = None) -> Mapping[str, object]:
+    """Return the `extra` argument of a logging call that carries these journal fields."""
+    found = {"MESSAGE_ID": message_id}
+    if address is not None:
+        found["STREAMD_ROUTE"] = address.route
+        if address.output:
+            found["STREAMD_OUTPUT"] = str(address)
+    return {"fields": found}
+
+
+def set_up(level: int = logging.INFO) -> None:
+    """Send all log records to the journal, or to standard error where no journal listens."""
+    handler: logging.Handler = _JournalHandler()
+    try:
+        journal.send("logging to the journal", PRIORITY=7, SYSLOG_IDENTIFIER="streamd")
+    except OSError:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler], force=True)

@@ -1,0 +1,134 @@
+"""What streamd remembers on disk: allocations and stopped outputs over a reboot, started units until one."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from streamd.plan.allocation import Allocation
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Replace a file so that a reader, or a crash, sees the old content or the new. Raises: OSError."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+class Store:
+    """The state directory and the runtime directory.
+
+    A file that cannot be written is logged and does not stop the streams: what is remembered is then in memory alone.
+    """
+
+    def __init__(self, state: Path, runtime: Path) -> None:
+        """Take /var/lib/streamd and /run/streamd."""
+        self._allocation_path = state / "allocation.json"
+        self._stopped_path = state / "stopped.json"
+        self._key_path = state / "digest.key"
+        self._started_path = runtime / "started.json"
+        self._restarts_path = runtime / "restarts.json"
+        self.allocation = _read_allocation(self._allocation_path)
+        self.stopped = _read_names(self._stopped_path)
+        """Addresses that an operator stopped."""
+        self.started = _read_names(self._started_path)
+        """Units that were started, or found running, since this boot, and not stopped by streamd."""
+        self.restarts = _read_counts(self._restarts_path)
+        """Automatic restarts of a unit that systemd was told to forget, so that its backoff begins anew."""
+
+    def digest_key(self) -> bytes:
+        """Return the key of the digests of secrets, made at the first call; without it a digest could be guessed."""
+        try:
+            key = self._key_path.read_bytes()
+        except FileNotFoundError:
+            key = b""
+        except OSError as error:
+            _LOG.warning("cannot read %s: %s", self._key_path, error.strerror)
+            key = b""
+        if len(key) != 32:
+            key = secrets.token_bytes(32)
+            _write(self._key_path, key)
+        return key
+
+    def keep_allocation(self, allocation: Allocation) -> None:
+        """Remember the allocation."""
+        if allocation != self.allocation:
+            self.allocation = allocation
+            _write_json(self._allocation_path, {"groups": allocation.groups, "ports": allocation.ports})
+
+    def keep_stopped(self, stopped: frozenset[str]) -> None:
+        """Remember what an operator stopped."""
+        if stopped != self.stopped:
+            self.stopped = stopped
+            _write_json(self._stopped_path, sorted(stopped))
+
+    def keep_started(self, started: frozenset[str]) -> None:
+        """Remember which units were started."""
+        if started != self.started:
+            self.started = started
+            _write_json(self._started_path, sorted(started))
+
+    def keep_restarts(self, restarts: Mapping[str, int]) -> None:
+        """Remember the counts."""
+        if restarts != self.restarts:
+            self.restarts = dict(restarts)
+            _write_json(self._restarts_path, self.restarts)
+
+
+def _read(path: Path) -> Any:  # noqa: ANN401
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        _LOG.warning("cannot read %s, going on without it: %s", path, error)
+        return None
+
+
+def _read_names(path: Path) -> frozenset[str]:
+    value = _read(path)
+    return frozenset(name for name in value if isinstance(name, str)) if isinstance(value, list) else frozenset()
+
+
+def _read_counts(path: Path) -> dict[str, int]:
+    value = _read(path)
+    return {key: count for key, count in value.items() if isinstance(count, int)} if isinstance(value, dict) else {}
+
+
+def _read_allocation(path: Path) -> Allocation:
+    value = _read(path)
+    groups = value.get("groups") if isinstance(value, dict) else None
+    ports = value.get("ports") if isinstance(value, dict) else None
+    return Allocation(
+        groups={key: group for key, group in groups.items() if isinstance(group, str)}
+        if isinstance(groups, dict)
+        else {},
+        ports={key: port for key, port in ports.items() if isinstance(port, int)} if isinstance(ports, dict) else {},
+    )
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        _LOG.error("cannot write %s: %s", path, error.strerror)
+
+
+def _write_json(path: Path, value: object) -> None:
+    _write(path, json.dumps(value, indent=1, sort_keys=True).encode() + b"\n")

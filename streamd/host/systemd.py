@@ -1,0 +1,274 @@
+"""systemd over D-Bus: start, stop and change transient units, list them, and be told when one changes.
+
+Facts about versions and traps that shaped this module stand where they are used; the calls are those of
+org.freedesktop.systemd1(5).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Final
+
+from streamd.bus.connection import BusError, Connection, Message, Variant
+from streamd.plan.observed import Observed, ObservedUnit
+from streamd.plan.status import UnitStatus
+from streamd.plan.unit import UNIT_PATTERNS, Address, Property
+
+_LOG: Final = logging.getLogger(__name__)
+_NAME: Final = "org.freedesktop.systemd1"
+_PATH: Final = "/org/freedesktop/systemd1"
+_MANAGER: Final = f"{_NAME}.Manager"
+_UNIT: Final = f"{_NAME}.Unit"
+_SERVICE: Final = f"{_NAME}.Service"
+_PROPERTIES: Final = "org.freedesktop.DBus.Properties"
+
+_CALL_SECONDS: Final = 90.0
+"""A daemon-reload with thousands of units keeps systemd silent for 10 s and more."""
+_JOB_SECONDS: Final = 120.0
+_PARALLEL: Final = 16
+"""Calls under way at once; the bus allows 128 pending replies a connection."""
+_NUDGE_SECONDS: Final = 1.0
+"""An FFmpeg blocked in a call ignores one SIGTERM and ends at the second."""
+_RECENT_JOBS: Final = 4096
+_OUR_PATH: Final = re.compile(r"/org/freedesktop/systemd1/unit/streamd(?:_2d(?:output|ingest)_40|_2eslice|_2d)")
+
+Variants = list[list[Any]]
+
+
+class SystemdError(Exception):
+    """systemd refused, or a job of it failed; the text is a sentence for a person."""
+
+
+class Systemd:
+    """The system's systemd, as far as streamd needs it."""
+
+    def __init__(self, connection: Connection, on_change: Callable[[], None]) -> None:
+        """Take a connection to the system bus; `on_change` is called whenever a unit of ours changes."""
+        self._connection = connection
+        self._on_change = on_change
+        self._slots = asyncio.Semaphore(_PARALLEL)
+        self._waiting: dict[str, asyncio.Future[str]] = {}
+        self._ended: OrderedDict[str, str] = OrderedDict()
+        self._nudges: dict[str, asyncio.TimerHandle] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._reloading = False
+        self._details: dict[str, tuple[UnitStatus, int]] = {}
+        self.version = 0
+        """systemd's version, such as 257."""
+
+    async def open(self) -> None:
+        """Subscribe to systemd's signals and learn its version. Raises: SystemdError."""
+        for rule in (
+            # Never a match for each unit: the bus allows 512 in all.
+            *(
+                f"type='signal',sender='{_NAME}',interface='{_MANAGER}',member='{member}',path='{_PATH}'"
+                for member in ("JobRemoved", "UnitRemoved", "Reloading")
+            ),
+            f"type='signal',sender='{_NAME}',interface='{_PROPERTIES}',member='PropertiesChanged',arg0='{_UNIT}'",
+        ):
+            await self._connection.subscribe(rule, self._on_signal)
+        await self._call("Subscribe")
+        version = await self._get(_PATH, _MANAGER, "Version")
+        found = re.match(r"\d+", str(version))
+        self.version = int(found[0]) if found else 0
+
+    async def observe(self) -> Observed:
+        """Return all of our units. Raises: SystemdError."""
+        (rows,) = await self._call("ListUnitsByPatterns", "asas", [[], list(UNIT_PATTERNS)])
+        units = {row[0]: _observed(row) for row in rows if row[2] != "not-found"}
+        state = await self._get(_PATH, _MANAGER, "SystemState")
+        return Observed(
+            units={name: unit for name, unit in units.items() if name.endswith(".service")},
+            slices={name: unit for name, unit in units.items() if name.endswith(".slice")},
+            system_stopping=state == "stopping",
+        )
+
+    async def start(self, name: str, properties: Sequence[Property]) -> None:
+        """Start a transient unit and wait for its job. Raises: SystemdError."""
+        packed: Variants = [[key, Variant(signature, value)] for key, signature, value in properties]
+        for last_try in (False, False, True):
+            try:
+                await self._job(name, "StartTransientUnit", "ssa(sv)a(sa(sv))", [name, "fail", packed, []])
+            except SystemdError as error:
+                # A unit that failed may linger for a moment under its name, and on systemd 257 a reset races the start.
+                if last_try or not _is_lingering(error):
+                    raise
+                await self.reset_failed(name)
+                await self._settle(name)
+            else:
+                return
+
+    async def stop(self, name: str) -> None:
+        """Stop a unit, see to it that a blocked FFmpeg ends, and wait for the job. Raises: SystemdError."""
+        await self._job(name, "StopUnit", "ss", [name, "replace"])
+
+    async def set_properties(self, name: str, properties: Sequence[Property]) -> None:
+        """Change a running unit until it stops. Raises: SystemdError."""
+        packed: Variants = [[key, Variant(signature, value)] for key, signature, value in properties]
+        await self._call("SetUnitProperties", "sba(sv)", [name, True, packed])
+
+    async def reset_failed(self, name: str) -> None:
+        """Forget a unit's failure; that there is none is no error."""
+        try:
+            await self._call("ResetFailedUnit", "s", [name])
+        except SystemdError as error:
+            _LOG.debug("%s: %s", name, error)
+        self._details.pop(name, None)
+
+    async def details(self, names: Collection[str]) -> dict[str, tuple[UnitStatus, int]]:
+        """Return what systemd tells of each unit, with the µs since 1970 of its last change of state.
+
+        Only units that changed since the last call are asked for.
+        """
+        for gone in self._details.keys() - set(names):
+            del self._details[gone]
+        asked = [name for name in names if name not in self._details]
+        for name, found in zip(asked, await asyncio.gather(*map(self._detail, asked)), strict=True):
+            self._details[name] = found
+        return dict(self._details)
+
+    async def _detail(self, name: str) -> tuple[UnitStatus, int]:
+        path = _unit_path(name)
+        try:
+            pid = await self._get(path, _SERVICE, "MainPID")
+            restarts = await self._get(path, _SERVICE, "NRestarts")
+            invocation = await self._get(path, _UNIT, "InvocationID")
+            since = await self._get(path, _UNIT, "StateChangeTimestamp")
+        except SystemdError:
+            return UnitStatus(unit=name), 0
+        return UnitStatus(unit=name, pid=pid, restarts=restarts, invocation=bytes(invocation).hex()), since
+
+    async def _job(self, name: str, member: str, signature: str, body: list[Any]) -> None:
+        (job,) = await self._call(member, signature, body)
+        result = self._ended.pop(job, None)
+        if result is None:
+            future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+            self._waiting[job] = future
+            try:
+                result = await asyncio.wait_for(future, _JOB_SECONDS)
+            except TimeoutError:
+                raise SystemdError(f"{name}: systemd's job did not end within {_JOB_SECONDS:.0f} s") from None
+            finally:
+                self._waiting.pop(job, None)
+        if result not in ("done", "skipped"):
+            raise SystemdError(f"{name}: systemd's job ended with: {result}")
+
+    async def _settle(self, name: str) -> None:
+        """Wait until a unit that is on its way out has gone, for five seconds at the longest."""
+        gone = asyncio.Event()
+
+        def look(message: Message) -> None:
+            if message.member == "UnitRemoved" and message.body[0] == name:
+                gone.set()
+
+        rule = f"type='signal',sender='{_NAME}',interface='{_MANAGER}',member='UnitRemoved',arg0='{name}'"
+        await self._connection.subscribe(rule, look)
+        try:
+            listed = await self._call("ListUnitsByNames", "as", [[name]])
+            if listed[0] and listed[0][0][2] != "not-found":
+                await asyncio.wait_for(gone.wait(), 5)
+        except TimeoutError:
+            _LOG.warning("%s: still there five seconds after it ended", name)
+        finally:
+            await self._connection.unsubscribe(rule, look)
+
+    async def _call(self, member: str, signature: str = "", body: Sequence[Any] = ()) -> list[Any]:
+        return await self._ask(_PATH, _MANAGER, member, signature, body)
+
+    async def _get(self, path: str, interface: str, name: str) -> Any:  # noqa: ANN401
+        (variant,) = await self._ask(path, _PROPERTIES, "Get", "ss", [interface, name])
+        return variant.value
+
+    async def _ask(self, path: str, interface: str, member: str, signature: str, body: Sequence[Any]) -> list[Any]:
+        try:
+            async with self._slots:
+                return await self._connection.call(
+                    _NAME, path, interface, member, signature, body, within=_CALL_SECONDS
+                )
+        except BusError as error:
+            raise SystemdError(f"systemd: {error.text or error.name} ({member})") from error
+
+    def _on_signal(self, message: Message) -> None:
+        if message.interface == _MANAGER:
+            self._on_manager_signal(message)
+        elif message.interface == _PROPERTIES and _OUR_PATH.match(message.path):
+            name = unit_name(message.path)
+            self._details.pop(name, None)
+            active = message.body[1].get("ActiveState")
+            if active is not None:
+                self._watch_stop(name, str(active.value))
+            if not self._reloading:
+                self._on_change()
+
+    def _on_manager_signal(self, message: Message) -> None:
+        if message.member == "JobRemoved":
+            _id, job, _unit, result = message.body
+            future = self._waiting.get(job)
+            if future is None:
+                # The signal may overtake whoever is about to wait for it.
+                self._ended[job] = result
+                if len(self._ended) > _RECENT_JOBS:
+                    self._ended.popitem(last=False)
+            elif not future.done():
+                future.set_result(result)
+        elif message.member == "Reloading":
+            # A daemon-reload removes and adds every unit: wait until it is through, then look once.
+            self._reloading = bool(message.body[0])
+            if not self._reloading:
+                self._on_change()
+        elif message.member == "UnitRemoved" and not self._reloading and str(message.body[0]).startswith("streamd"):
+            self._details.pop(message.body[0], None)
+            self._watch_stop(message.body[0], "inactive")
+            self._on_change()
+
+    def _watch_stop(self, name: str, active: str) -> None:
+        """Send a second SIGTERM to what is still stopping after a second, whoever stopped it."""
+        if Address.of_unit(name) is None:
+            return
+        timer = self._nudges.pop(name, None)
+        if timer is not None:
+            timer.cancel()
+        if active == "deactivating":
+            loop = asyncio.get_running_loop()
+            self._nudges[name] = loop.call_later(_NUDGE_SECONDS, self._start_nudge, name)
+
+    def _start_nudge(self, name: str) -> None:
+        self._nudges.pop(name, None)
+        task = asyncio.create_task(self._nudge(name))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _nudge(self, name: str) -> None:
+        try:
+            if await self._get(_unit_path(name), _UNIT, "ActiveState") == "deactivating":
+                await self._call("KillUnit", "ssi", [name, "main", 15])
+        except SystemdError as error:
+            _LOG.debug("%s had ended before its second SIGTERM: %s", name, error)
+
+
+def _observed(row: Sequence[Any]) -> ObservedUnit:
+    name, description, _load, active, sub, _following, _path, _job, job_type, _job_path = row
+    return ObservedUnit(name=name, description=description, active=active, sub=sub, job=job_type)
+
+
+def _is_lingering(error: SystemdError) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, BusError) and cause.name == f"{_NAME}.UnitExists"
+
+
+def _unit_path(name: str) -> str:
+    escaped = "".join(
+        char if char.isascii() and char.isalnum() and (index or not char.isdigit()) else f"_{ord(char):02x}"
+        for index, char in enumerate(name)
+    )
+    return f"{_PATH}/unit/{escaped}"
+
+
+def unit_name(path: str) -> str:
+    """Return the name of the unit at an object path of systemd's."""
+    escaped = path.rsplit("/", 1)[-1]
+    return re.sub(r"_([0-9a-f]{2})", lambda found: chr(int(found[1], 16)), escaped)

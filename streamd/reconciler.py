@@ -1,0 +1,324 @@
+"""The reconciler: read the files, look at systemd, carry out the plan, tell how it went; again when something stirs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from streamd import __version__
+from streamd.bus.control import BusyError, ControlError, DisabledError, InvalidConfigurationError, NotFoundError
+from streamd.host import journal, notify
+from streamd.host.confd import CREDENTIALS_DIRECTORY, Configuration, Reader
+from streamd.host.credentials import drop_presets
+from streamd.host.executor import RETRY, Executor
+from streamd.host.network import interface_addresses, udp_ports_in_use
+from streamd.host.store import Store
+from streamd.host.systemd import Systemd, SystemdError
+from streamd.plan.allocation import Allocation, allocate
+from streamd.plan.desired import Desired, HostFacts, desire
+from streamd.plan.observed import Observed, operator_stops
+from streamd.plan.overview import RouteEntry, Scene, calmed, overview
+from streamd.plan.plan import Action, Step, plan
+from streamd.plan.status import State, Status, StepView, UnitStatus
+from streamd.plan.unit import RESTART_STEPS_SINCE, Address, route_slice
+from streamd.route.model import Route, Settings
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+class Reconciler:
+    """Implements `Control`. One pass runs at a time; whatever stirs meanwhile leads to one more."""
+
+    def __init__(self, systemd: Systemd, store: Store, publish: Callable[[Status], None]) -> None:
+        """Take the edges; `publish` is called with each new status."""
+        self._systemd = systemd
+        self._store = store
+        self._publish = publish
+        self._reader = Reader("/", store.digest_key())
+        self._lock = asyncio.Lock()
+        self._good: dict[str, Route] = {}
+        self._settings: Settings | None = None
+        self._configuration = Configuration()
+        self._told: frozenset[str] = frozenset()
+        self._executor = Executor(systemd, store, Path("/") / CREDENTIALS_DIRECTORY)
+        self._status = Status(version=__version__)
+        self._background: set[asyncio.Task[None]] = set()
+
+    @property
+    def status(self) -> Status:
+        """Return the latest status."""
+        return self._status
+
+    @property
+    def retry_after(self) -> float | None:
+        """Return after how many seconds something that failed should be tried again, None where nothing did."""
+        return RETRY if self._executor.problems else None
+
+    async def adopt(self) -> None:
+        """Read the files and find what runs, without changing anything. Raises: SystemdError."""
+        async with self._lock:
+            desired, observed, _allocation = await self._look(remember=True)
+            await self._show(desired, observed)
+
+    async def reconcile(self) -> None:
+        """Bring what is to what should be. Raises: SystemdError when systemd cannot be asked at all."""
+        async with self._lock:
+            await self._reconcile()
+
+    async def reload(self) -> Status:
+        """Read all files again, carry out the plan, and return what came of it. Raises: ControlError."""
+        notify.reloading()
+        try:
+            await self.reconcile()
+        except SystemdError as error:
+            raise BusyError(str(error)) from error
+        finally:
+            notify.ready(self._status.summary())
+        return self._status
+
+    async def plan(self) -> tuple[StepView, ...]:
+        """Read all files again and return what a reload would do, without doing it."""
+        async with self._lock:
+            try:
+                desired, observed, _allocation = await self._look(remember=False)
+            except SystemdError as error:
+                raise BusyError(str(error)) from error
+            return tuple(step.view for step in plan(desired, observed))
+
+    async def start(self, address: str, *, wait: bool) -> None:
+        """Start what is stopped, and forget that an operator stopped it. Raises: ControlError."""
+        addresses = self._resolve(address)
+        self._refuse_what_cannot_run(addresses, explicit="/" in address)
+
+        async def act() -> None:
+            async with self._lock:
+                self._store.keep_stopped(self._store.stopped - {str(found) for found in addresses})
+                self._executor.retry_now(addresses)
+                await self._reconcile()
+            self._raise_problems(addresses)
+
+        await self._run(act, wait=wait)
+
+    async def stop(self, address: str, *, wait: bool) -> None:
+        """Stop it, and remember over reboots that an operator stopped it. Raises: ControlError."""
+        addresses = self._resolve(address)
+
+        async def act() -> None:
+            async with self._lock:
+                self._store.keep_stopped(self._store.stopped | {str(found) for found in addresses})
+                # Asked by the operator, also where the file is broken and the plan would keep its hands off.
+                await self._executor.carry_out(
+                    [Step(Action.STOP, found, "asked for") for found in await self._up(addresses)]
+                )
+                await self._reconcile()
+            self._raise_problems(addresses)
+
+        await self._run(act, wait=wait)
+
+    async def restart(self, address: str, *, wait: bool) -> None:
+        """Stop it and start it again. Raises: ControlError."""
+        addresses = self._resolve(address)
+        self._refuse_what_cannot_run(addresses, explicit="/" in address)
+
+        async def act() -> None:
+            async with self._lock:
+                self._store.keep_stopped(self._store.stopped - {str(found) for found in addresses})
+                self._executor.retry_now(addresses)
+                await self._reconcile(forced={found.unit for found in addresses})
+            self._raise_problems(addresses)
+
+        await self._run(act, wait=wait)
+
+    async def _run(self, act: Callable[[], object], *, wait: bool) -> None:
+        async def guarded() -> None:
+            try:
+                await act()  # type: ignore[misc]
+            except SystemdError as error:
+                raise BusyError(str(error)) from error
+
+        if wait:
+            await guarded()
+            return
+        task = asyncio.create_task(guarded())
+        self._background.add(task)
+        task.add_done_callback(self._background_ended)
+
+    def _background_ended(self, task: asyncio.Task[None]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            _LOG.warning("a request that nobody waited for failed: %s", error)
+
+    def _resolve(self, address: str) -> list[Address]:
+        """Return the units that an address means: a route's are its ingest and all its outputs."""
+        name, slash, output = address.partition("/")
+        for route in self._status.routes:
+            if route.name != name:
+                continue
+            if not slash:
+                return [Address(name), *(Address(name, found.name) for found in route.outputs)]
+            if any(found.name == output for found in route.outputs):
+                return [Address(name, output)]
+            raise NotFoundError(f'route "{name}" has no output "{output}"')
+        raise NotFoundError(f'there is no route "{name}"')
+
+    def _refuse_what_cannot_run(self, addresses: Iterable[Address], *, explicit: bool) -> None:
+        for route in self._status.routes:
+            outputs = {Address(route.name, output.name): output.state for output in route.outputs}
+            states = {Address(route.name): route.state, **outputs}
+            for address in addresses:
+                if states.get(address) is State.DISABLED and (explicit or not address.output):
+                    raise DisabledError(f"{address} is disabled, set enabled = true in {route.path}")
+                if route.name == address.route and route.broken and not route.input_kind:
+                    raise InvalidConfigurationError(f"{route.path} is broken, see: streamctl check {route.path}")
+
+    def _raise_problems(self, addresses: Iterable[Address]) -> None:
+        wanted = {str(address): address for address in addresses}
+        problems = ((text, self._executor.problems.get(address.unit)) for text, address in wanted.items())
+        found = [f"{text}: {problem}" for text, problem in problems if problem]
+        for route in self._status.routes:
+            states = [(route.name, route.state, route.cause)]
+            states += [(output.address, output.state, output.cause) for output in route.outputs]
+            found += [f"{text}: {cause}" for text, state, cause in states if text in wanted and state is State.BLOCKED]
+        if found:
+            raise ControlError("; ".join(found))
+
+    async def _up(self, addresses: Collection[Address]) -> list[Address]:
+        observed = await self._systemd.observe()
+        return [found for found in addresses if found.unit in observed.units and observed.units[found.unit].is_up]
+
+    async def _reconcile(self, forced: Collection[str] = ()) -> None:
+        desired, observed, allocation = await self._look(remember=True)
+        self._store.keep_allocation(allocation)
+        steps = plan(desired, observed, forced=forced)
+        if any(step.action is not Action.KEEP for step in steps):
+            await self._executor.carry_out(steps)
+            observed = await self._systemd.observe()
+        await self._tidy(desired, observed)
+        await self._show(desired, observed)
+
+    async def _look(self, *, remember: bool) -> tuple[Desired, Observed, Allocation]:
+        """Read the files and look at systemd. With `remember`, what was found becomes what is gone by from now on."""
+        configuration = self._reader.read(
+            incumbents=self._good, ports=self._store.allocation.ports, last_settings=self._settings
+        )
+        good = {
+            file.name: route
+            for file in configuration.files
+            if (route := file.route or self._good.get(file.name)) is not None
+        }
+        observed = await self._systemd.observe()
+        stopped = self._store.stopped | self._newly_stopped(observed, remember=remember)
+        allocation = allocate(self._store.allocation, good.values(), configuration.settings, udp_ports_in_use())
+        desired = desire(
+            good.values(),
+            allocation=allocation,
+            settings=configuration.settings,
+            facts=HostFacts(digests=configuration.credentials.digests, interfaces=interface_addresses()),
+            stopped=stopped,
+            held={file.name for file in configuration.files if file.name not in good},
+        )
+        if remember:
+            self._good = good
+            self._settings = configuration.settings
+            self._configuration = configuration
+            self._tell_errors()
+            self._forget_stopped(stopped)
+            self._adopt_started(observed)
+        return desired, observed, allocation
+
+    def _newly_stopped(self, observed: Observed, *, remember: bool) -> frozenset[str]:
+        units = operator_stops(self._store.started, observed)
+        addresses = [address for address in map(Address.of_unit, sorted(units)) if address]
+        if remember:
+            for address in addresses:
+                _LOG.info(
+                    "%s was stopped by an operator; start it again with: streamctl start %s",
+                    address,
+                    address,
+                    extra=journal.fields(journal.OPERATOR_STOPPED, address),
+                )
+            self._store.keep_started(self._store.started - units)
+        return frozenset(map(str, addresses))
+
+    def _forget_stopped(self, stopped: frozenset[str]) -> None:
+        """Keep only what some file still knows; of a broken file all is kept."""
+        known: set[str] = set()
+        for file in self._configuration.files:
+            route = self._good.get(file.name)
+            if route is None:
+                known |= {address for address in stopped if address.partition("/")[0] == file.name}
+            else:
+                known |= {file.name, *(f"{file.name}/{output.name}" for output in route.outputs)}
+        self._store.keep_stopped(stopped & known)
+
+    def _adopt_started(self, observed: Observed) -> None:
+        """Mark what runs, and forget marks of what was stopped along with its slice."""
+        running = frozenset(name for name, unit in observed.units.items() if unit.is_up and Address.of_unit(name))
+        leaving = frozenset(name for name, unit in observed.units.items() if unit.is_leaving)
+        if not observed.system_stopping:
+            self._store.keep_started(running | (self._store.started & leaving))
+
+    def _tell_errors(self) -> None:
+        """Log each error once, when it appears."""
+        texts = {str(found): found for found in self._configuration.diagnostics}
+        for text in texts.keys() - self._told:
+            _LOG.error("%s", text, extra=journal.fields(journal.CONFIGURATION_ERROR))
+        self._told = frozenset(texts)
+
+    async def _tidy(self, desired: Desired, observed: Observed) -> None:
+        """Drop what belongs to nothing any more: secrets of units that are gone, slices of routes that are gone."""
+        drop_presets(desired.units.keys() | observed.units.keys())
+        used = {route_slice(address.route) for address in map(Address.of_unit, observed.units) if address}
+        used |= {route_slice(file.name) for file in self._configuration.files}
+        for name, unit in observed.slices.items():
+            if name.startswith("streamd-") and name not in used and unit.is_up:
+                try:
+                    await self._systemd.stop(name)
+                except SystemdError as error:
+                    _LOG.warning("cannot stop the empty slice %s: %s", name, error)
+
+    async def _details(self, observed: Observed) -> dict[str, tuple[UnitStatus, int]]:
+        """Return the details of our units, with restarts that systemd was told to forget counted in."""
+        ours = [name for name in observed.units if Address.of_unit(name)]
+        details = await self._systemd.details(ours)
+        restarts = {name: count for name, count in self._store.restarts.items() if name in details}
+        if self._systemd.version >= RESTART_STEPS_SINCE:
+            # systemd's growing delay never shrinks by itself, and what shrinks it also forgets the count.
+            for name in calmed(observed, details, time.time_ns() // 1000):
+                restarts[name] = restarts.get(name, 0) + details[name][0].restarts
+                await self._systemd.reset_failed(name)
+                details[name] = (replace(details[name][0], restarts=0), details[name][1])
+        self._store.keep_restarts(restarts)
+        return {
+            name: (replace(status, restarts=status.restarts + restarts.get(name, 0)), since)
+            for name, (status, since) in details.items()
+        }
+
+    async def _show(self, desired: Desired, observed: Observed) -> None:
+        self._executor.forget_mended(desired, observed)
+        details = await self._details(observed)
+        entries = tuple(
+            RouteEntry(name=file.name, path=file.path, route=self._good.get(file.name), broken=file.route is None)
+            for file in self._configuration.files
+        )
+        status = overview(
+            Scene(
+                version=__version__,
+                entries=entries,
+                settings=self._configuration.settings,
+                allocation=self._store.allocation,
+                desired=desired,
+                observed=observed,
+                details=details,
+                problems=self._executor.problems,
+                diagnostics=self._configuration.diagnostics,
+            )
+        )
+        if status != self._status:
+            self._status = status
+            self._publish(status)
