@@ -1,0 +1,31 @@
+"""Every test begins with an empty configuration and leaves no unit behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.appliance import host
+
+
+def _clear() -> None:
+    for directory in (host.CONF, host.CREDENTIALS):
+        for path in directory.iterdir():
+            path.unlink()
+    if host.run("systemctl", "is-active", "streamd.service", check=False).stdout.strip() != "active":
+        host.run("systemctl", "reset-failed", "streamd.service", check=False)
+        host.run("systemctl", "start", "streamd.service")
+    host.run("streamctl", "reload")
+    host.wait_until(lambda: not host.our_units(), 30, "no unit is left")
+
+
+@pytest.fixture(autouse=True)
+def _clean(request: pytest.FixtureRequest) -> Iterator[None]:
+    if request.node.get_closest_marker("after_reboot"):
+        yield
+        return
+    _clear()
+    yield
+    if not request.node.get_closest_marker("before_reboot"):
+        _clear()

@@ -1,0 +1,70 @@
+"""The daemon as systemd sees it."""
+
+from __future__ import annotations
+
+import json
+
+from tests.appliance.host import journal, run, show, status, wait_active, write_route
+
+GOOD = '[input]\nurl = "udp://0.0.0.0:5000"\n[output.x]\nurl = "udp://127.0.0.1:6001"\n'
+
+
+def test_it_runs_from_the_installation_and_tells_its_status() -> None:
+    write_route("a", GOOD)
+    wait_active(("a", "a/x"))
+    write_route("bad", "nonsense")
+    assert run("streamctl", "reload", check=False).returncode == 1, "a reload tells of errors in files"
+    found = show("streamd.service", "ActiveState", "StatusText", "Type", "WatchdogUSec", "UnitFileState")
+    assert found["ActiveState"] == "active"
+    assert found["StatusText"] == "2 routes, 1 output, 1 error"
+    assert found["Type"] == "notify"
+    assert found["WatchdogUSec"] not in ("0", "infinity")
+    assert found["UnitFileState"] == "enabled"
+
+
+def test_systemctl_reload_waits_for_the_new_configuration() -> None:
+    write_route("a", GOOD)
+    run("systemctl", "reload", "streamd.service")
+    assert status("a/x")["state"] in ("running", "starting")
+    assert show("streamd.service", "ActiveState")["ActiveState"] == "active"
+
+
+def test_sighup_reloads() -> None:
+    write_route("a", GOOD)
+    run("systemctl", "kill", "--signal=HUP", "streamd.service")
+    wait_active(("a/x",))
+    assert show("streamd.service", "NRestarts")["NRestarts"] == "0"
+
+
+def test_journal_lines_carry_fields_and_a_message_id() -> None:
+    write_route("a", GOOD)
+    wait_active(("a/x",))
+    lines = run("journalctl", "-o", "json", "-u", "streamd.service", "STREAMD_OUTPUT=a/x").stdout.splitlines()
+    entries = [json.loads(line) for line in lines]
+    assert any(entry.get("STREAMD_ROUTE") == "a" and len(entry.get("MESSAGE_ID", "")) == 32 for entry in entries)
+
+
+def test_the_status_of_an_output_is_one_object() -> None:
+    write_route("a", GOOD)
+    wait_active(("a/x",))
+    found = status("a/x")
+    assert {"route", "output", "state", "cause", "unit", "pid"} <= found.keys()
+    assert (found["route"], found["output"], found["state"]) == ("a", "x", "running")
+    assert found["pid"] == int(show(found["unit"], "MainPID")["MainPID"])
+
+
+def test_check_works_without_the_daemon() -> None:
+    run("systemctl", "stop", "streamd.service")
+    write_route("a", GOOD)
+    assert run("streamctl", "check").returncode == 0
+    write_route("b", '[input]\nurl = "udp://0.0.0.0:5000"\n')
+    bad = run("streamctl", "check", check=False)
+    assert bad.returncode == 1
+    assert "/etc/streamd/conf.d/b.toml:2:7: input.url:" in bad.stdout + bad.stderr
+    gone = run("streamctl", "status", check=False)
+    assert "systemctl start streamd" in gone.stderr
+    assert len(gone.stderr.splitlines()) == 1
+
+
+def test_nothing_in_the_journal_is_a_traceback() -> None:
+    assert "Traceback" not in journal("-u", "streamd.service")

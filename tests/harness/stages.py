@@ -1,0 +1,170 @@
+"""What a confined run does: builds, boots, tests, in this order, for one suite after the other."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.harness import package, rootfs, source
+from tests.harness.appliance import Appliance, in_container
+from tests.harness.command import Clock, HarnessError, complain, say
+from tests.harness.confinement import Run
+from tests.harness.guest import PASSED
+from tests.harness.host import TREE
+from tests.harness.lock import lock
+from tests.harness.overlay import overlay
+
+INSTALL_LIMIT = 120.0
+UNIT_LIMIT = 300.0
+APPLIANCE_LIMIT = 900.0
+DEMO_LIMIT = 300.0
+DEVELOPER_LIMIT = 1800.0
+
+GUEST_TREE = "/opt/streamd"
+SHARED = ("tests", "etc", "units", "debian", "pyproject.toml", "README.md")
+"""What the guest sees of the source tree; not the code, for what is tested there is the installed package."""
+
+GUEST_PYTEST = ("/usr/bin/python3", "-P", f"{GUEST_TREE}/tests/harness/guest.py", "-o", "faulthandler_timeout=240")
+
+
+@dataclass
+class Stages:
+    """The steps of one run."""
+
+    this: Run
+    clock: Clock = field(default_factory=Clock)
+
+    @contextmanager
+    def appliance(self, suite: str, *, live: bool = False) -> Iterator[Appliance]:
+        """Build what is missing and yield an appliance with streamd installed, not booted yet.
+
+        Args:
+            suite: the Debian suite.
+            live: show the guest the source tree itself, not a copy of it.
+        """
+        cache = self.this.cache
+        scratch = self.this.directory / suite
+        scratch.mkdir()
+        with ExitStack() as stack:
+            with self.clock.step(f"{suite}: root file system"):
+                root = rootfs.ensure(cache, suite)
+                stack.enter_context(lock(rootfs.in_use(root), shared=True))
+            with self.clock.step(f"{suite}: package"):
+                tree = source.copy(scratch / "source")
+                debs = package.ensure(cache, root, tree, scratch / "build")
+            view = stack.enter_context(overlay(root, scratch / "appliance"))
+            with self.clock.step(f"{suite}: installation"):
+                self.install(suite, view, debs)
+            console = cache.logs / f"{suite}-console.log"
+            console.unlink(missing_ok=True)
+            shown = TREE if live else tree
+            binds = {shown / name: f"{GUEST_TREE}/{name}" for name in SHARED if (shown / name).exists()}
+            appliance = Appliance(self.this, view, console, binds)
+            stack.callback(appliance.kill)
+            yield appliance
+
+    def install(self, suite: str, view: Path, debs: package.Debs) -> None:
+        """Install the package as an administrator would, and leave both versions of it for tests of upgrades."""
+        for which in (package.CURRENT, package.NEXT):
+            directory = view / f"opt/streamd/debs/{which}"
+            directory.mkdir(parents=True)
+            shutil.copy2(debs.find(which), directory)
+        deb = f"{GUEST_TREE}/debs/{package.CURRENT}/{debs.find(package.CURRENT).name}"
+        log = self.this.cache.logs / f"{suite}-install.log"
+        log.unlink(missing_ok=True)
+        apt = ["apt-get", "install", "--yes", "--no-install-recommends", "-o", "APT::Sandbox::User=root", deb]
+        in_container(view, apt, limit=INSTALL_LIMIT, log=log)
+        # Some tests read the code; what they find where the source tree has it is what was installed.
+        (view / "opt/streamd/streamd").symlink_to("/usr/lib/python3/dist-packages/streamd")
+        if mediamtx := shutil.which("mediamtx"):
+            shutil.copy2(mediamtx, view / "usr/local/bin/mediamtx")
+
+    def boot(self, appliance: Appliance, name: str, *, degraded: bool = False) -> None:
+        """Boot an appliance as a step of its own."""
+        with self.clock.step(name):
+            appliance.boot(degraded=degraded)
+
+    def pytest(self, appliance: Appliance, name: str, arguments: Sequence[str], limit: float) -> bool:
+        """Run tests in the guest and return whether all passed; show the journal otherwise."""
+        with self.clock.step(name):
+            try:
+                status = appliance.run(*GUEST_PYTEST, *arguments, limit=limit)
+            except HarnessError as error:
+                complain(str(error))
+                status = 1
+        if status == PASSED:
+            return True
+        journal = self.this.cache.logs / f"{name.replace(': ', '-').replace(' ', '-')}.journal"
+        appliance.save_journal(journal)
+        print(appliance.journal(), flush=True)
+        complain(f"{name} failed with exit status {status}; the whole journal is in {journal}")
+        return False
+
+    def tests(self, suite: str) -> bool:
+        """Run all tests of one suite, with a reboot in between; return whether all passed."""
+        results = []
+        with self.appliance(suite) as appliance:
+            self.boot(appliance, f"{suite}: boot")
+            paths = ["tests/unit", "tests/bus"]
+            results.append(self.pytest(appliance, f"{suite}: pure and bus tests", paths, UNIT_LIMIT))
+            arguments = ["tests/appliance", "-v", "--durations=10", "-m", "not after_reboot"]
+            results.append(self.pytest(appliance, f"{suite}: appliance tests", arguments, APPLIANCE_LIMIT))
+            with self.clock.step(f"{suite}: power off"):
+                appliance.power_off()
+            self.boot(appliance, f"{suite}: second boot")
+            arguments = ["tests/appliance", "-v", "-m", "after_reboot"]
+            results.append(self.pytest(appliance, f"{suite}: tests after the reboot", arguments, APPLIANCE_LIMIT))
+        return all(results)
+
+    def demo(self, suite: str) -> int:
+        """Show streamd at work and return the demo's exit status."""
+        with self.appliance(suite) as appliance:
+            self.boot(appliance, f"{suite}: boot")
+            with self.clock.step(f"{suite}: demo"):
+                demo = f"{GUEST_TREE}/tests/appliance/demo.py"
+                status = appliance.run("/usr/bin/python3", "-P", demo, limit=DEMO_LIMIT)
+            if status:
+                print(appliance.journal(), flush=True)
+            return status
+
+    def developer_pytest(self, suite: str, arguments: Sequence[str]) -> bool:
+        """Run chosen tests on a freshly booted appliance; return whether all passed."""
+        with self.appliance(suite) as appliance:
+            self.boot(appliance, f"{suite}: boot", degraded=True)
+            return self.pytest(appliance, f"{suite}: chosen tests", arguments, DEVELOPER_LIMIT)
+
+    def shell(self, suite: str) -> int:
+        """Give the terminal to a shell on a freshly booted appliance, and return its exit status."""
+        with self.appliance(suite, live=True) as appliance:
+            self.boot(appliance, f"{suite}: boot", degraded=True)
+            say("the tests are in /opt/streamd/tests, as in the source tree; leave with exit or Ctrl-D")
+            return appliance.shell()
+
+    def self_test(self, suite: str) -> None:
+        """Make sure that a system which does not boot is noticed soon, and ended. Raises: HarnessError."""
+        broken = {
+            "an init that ends": ("exit 1", "ended before it had booted"),
+            "an init that never gets anywhere": ("exec sleep infinity", "did not boot in time"),
+        }
+        root = rootfs.ensure(self.this.cache, suite)
+        for number, (name, (script, verdict)) in enumerate(broken.items()):
+            with (
+                self.clock.step(f"self-test: {name}"),
+                lock(rootfs.in_use(root), shared=True),
+                overlay(root, self.this.directory / f"broken-{number}") as view,
+            ):
+                init = view / "usr/lib/systemd/systemd"
+                init.unlink()
+                init.write_text(f"#!/bin/sh\necho here\n{script}\n")
+                init.chmod(0o755)
+                appliance = Appliance(self.this, view, self.this.directory / "console.log", {})
+                try:
+                    appliance.boot(limit=3)
+                except HarnessError as error:
+                    if verdict not in str(error) or "here" not in str(error):
+                        raise HarnessError(f"{name} was told as: {error}") from None
+                else:
+                    raise HarnessError(f"{name} counted as a boot")

@@ -1,0 +1,62 @@
+"""The parts of the appliance harness that need no appliance."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.harness import command, lock, package, source
+
+
+def test_next_version_is_higher_and_keeps_the_rest() -> None:
+    changelog = "streamd (0.1.0) unstable; urgency=medium\n\n  * (1) thing\n"
+    assert package.next_version(changelog) == changelog.replace("(0.1.0)", "(0.1.0+next1)")
+
+
+def ended(stat: Path) -> bool:
+    """Tell whether a process is gone, or waits to be reaped, which may be the business of a slow first process."""
+    with suppress(OSError):
+        return ") Z " in stat.read_text()
+    return True
+
+
+def test_a_command_that_takes_too_long_is_killed_with_its_children(tmp_path: Path) -> None:
+    script = "import subprocess, sys; p = subprocess.Popen(['sleep', '60']); print(p.pid, flush=True); p.wait()"
+    log = tmp_path / "log"
+    with pytest.raises(command.HarnessError, match=r"took longer than 1 s: .*\n.*the end of log"):
+        command.run([sys.executable, "-c", script], limit=1, log=log)
+    child = Path(f"/proc/{log.read_text().strip()}/stat")
+    deadline = time.monotonic() + 10
+    while not ended(child):
+        assert time.monotonic() < deadline, child.read_text()
+        time.sleep(0.01)
+
+
+def test_a_failed_command_is_shown_ready_to_paste(tmp_path: Path) -> None:
+    with pytest.raises(command.HarnessError, match=r"exit status 3: .* 'import sys; sys.exit\(3\)'"):
+        command.run([sys.executable, "-c", "import sys; sys.exit(3)"], limit=30, log=tmp_path / "log")
+
+
+def test_a_lock_is_seen_by_others(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with lock.lock(path, shared=True):
+        assert lock.is_held(path)
+    assert not lock.is_held(path)
+
+
+def test_the_digest_sees_content_mode_and_links_but_no_tests(tmp_path: Path) -> None:
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "code.py").write_text("1")
+    first = source.digest(tmp_path)
+    (tmp_path / "tests/test.py").write_text("1")
+    assert source.digest(tmp_path) == first
+    (tmp_path / "code.py").chmod(0o755)
+    second = source.digest(tmp_path)
+    (tmp_path / "link").symlink_to("code.py")
+    third = source.digest(tmp_path)
+    (tmp_path / "code.py").write_text("2")
+    assert len({first, second, third, source.digest(tmp_path)}) == 4

@@ -1,0 +1,74 @@
+"""Source lines are shown without secrets, however broken the text is."""
+
+from __future__ import annotations
+
+import pytest
+
+from streamd.route.mask import ShownLines, is_secret, redact_url
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ('passphrase = "s3cret"', "passphrase = ***"),
+        ("passphrase: s3cret", "passphrase: ***"),
+        ("passphrase s3cret", "passphrase ***"),
+        ('"passphrase" = "s3cret" # s3cret', '"passphrase" = ***'),
+        ('output.a.key = "s3cret', "output.a.key = ***"),
+        ('pasphrase = "s3cret"', "pasphrase = ***"),
+        ('stream_key = "s3cret"', "stream_key = ***"),
+        ('whatever = "s3cret"', "whatever = ***"),
+        ('x = { url = "udp://a:1", key = "s3cret" }', 'x = { url = "udp://a:1", key = ***'),
+        ('limits = { memory = "1G", key = "s3cret" }', 'limits = { memory = "1G", key = ***'),
+        ('key = { credential = "s3cret word" }', "key = ***"),
+        ('key = { value = "s3cret" }', "key = { value = ***"),
+        ('#passphrase = "s3cret"', "#passphrase = ***"),
+        ('url = "rtsp://admin:s3cret@host/a@b"', 'url = "rtsp://***@b"'),
+        ('url = "rtsp://s3cret@host/a" # you@example.com', 'url = "rtsp://***@host/a" # you@example.com'),
+        ('url = "rtsp://admin:s3 cret@host', 'url = "rtsp://***@host'),
+        ("url = rtsp://admin:s3cret@host", "url = rtsp://***@host"),
+        ('url = "rtsp:\\u002f/admin:s3cret@host"', 'url = "***"'),
+        ('url = "srt://a:1?passphrase=s3cret"', 'url = "srt://a:1?***"'),
+        ("\x1b[31m", "\ufffd[31m"),
+    ],
+)
+def test_line(line: str, shown: str) -> None:
+    assert ShownLines(line).line(1) == shown
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *('key = { credential = "youtube" }', 'passphrase = { credential = "a-b.c" } # see there', "passphrase ="),
+        *('url = "udp://0.0.0.0:5000"  # or auto, a port', 'latancy = "200ms"', "[output.key]", "", "enabled = yes"),
+        *('limits = { memory = "150M", cpu = "30%" }', 'description = "the key, as text"'),
+    ],
+)
+def test_harmless_line(line: str) -> None:
+    assert ShownLines(line).line(1) == line
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ('passphrase =\n"s3cret"\nttl = 4', ["passphrase =", "***", "ttl = 4"]),
+        ('passphrase =\n"s3=cret"\nttl = 4', ["passphrase =", "***", "ttl = 4"]),
+        ('key = """\nttl = s3cret\n"""\nttl = 4', ["key = ***", "***", "***", "ttl = 4"]),
+        ('key = [\n  "s3cret",\n]\nttl = 4', ["key = ***", "***", "***", "ttl = 4"]),
+        ("key = '''s3cret\ns3cret", ["key = ***", "***"]),
+        ('description = """\nkey = 1\n"""', ['description = """', "key = ***", "***"]),
+    ],
+)
+def test_lines(text: str, shown: list[str]) -> None:
+    lines = ShownLines(text)
+    assert [lines.line(number) for number in range(1, len(lines) + 1)] == shown
+
+
+def test_unknown_keys_are_secret_unless_they_resemble_plain_ones() -> None:
+    assert not any(map(is_secret, ("url", "latancy", "enable", "descr1ption", "output.x.ttl")))
+    assert all(map(is_secret, ("PASSPHRASE", "passwd", "zzz", "keys", "x" * 100, "output.ttl.key")))
+
+
+def test_urls_lose_user_and_query() -> None:
+    assert redact_url("rtsp://a:b@h:1/p?q=1") == "rtsp://***@h:1/p?***"
+    assert redact_url("srt://h:1") == "srt://h:1"
