@@ -145,8 +145,10 @@ def _raw_input(url: str, *, protocols: str = "") -> tuple[str, ...]:
 
 def _remuxed_input(url: str) -> tuple[str, ...]:
     """Return the options of an input of which the first video and audio are taken."""
-    # By default the probing takes 5 s; with 1 s a parameter set is missed now and then.
-    probing = ("-analyzeduration", "2000000", "-probesize", "3000000")
+    # By default the probing takes 5 s; with 1 s a parameter set is missed now and then. The size is to bound nothing:
+    # 2 s of 40 Mbit/s. A private PID, of which FFmpeg cannot tell what it is, would hold the start up for its first
+    # 2,500 packets.
+    probing = ("-analyzeduration", "2000000", "-probesize", "10000000", "-max_probe_packets", "200")
     return (*probing, "-i", url, *_FIRST_STREAMS, "-c", "copy")
 
 

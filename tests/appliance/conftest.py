@@ -9,6 +9,11 @@ import pytest
 from tests.appliance import host
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let what prepares the reboot be the last before it."""
+    items.sort(key=lambda item: item.get_closest_marker("before_reboot") is not None)
+
+
 def _clear() -> None:
     for directory in (host.CONF, host.CREDENTIALS):
         for path in directory.iterdir():
