@@ -108,7 +108,7 @@ class RtmpServer(_Context):
         self, port: int = 1935, *, http_port: int = 8935, host: str = "127.0.0.1", application: str = "live"
     ) -> None:
         self.url = f"rtmp://{host}:{port}/{application}"
-        self._application = application.partition("/")[0]
+        self._application = application
         self._host, self._port, self._http_port = host, port, http_port
         self._folder = Path()
         self._process: subprocess.Popen[bytes] | None = None
