@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 
 from tests.appliance.host import (
     CONF,
@@ -144,6 +145,14 @@ def test_an_automatic_port_stays_the_same() -> None:
     write_route("other", '[input]\nurl = "udp://0.0.0.0:auto"\n')
     wait_active(("other",))
     assert status("other")["url"] != url
+
+
+def test_an_automatic_port_is_never_one_that_somebody_has_bound() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("0.0.0.0", 5000))
+        write_route("auto", '[input]\nurl = "udp://0.0.0.0:auto"\n')
+        wait_active(("auto",))
+        assert status("auto")["url"] != "udp://0.0.0.0:5000"
 
 
 def test_a_missing_credential_blocks_its_output_alone() -> None:

@@ -19,8 +19,9 @@ from tests.harness.overlay import overlay
 
 INSTALL_LIMIT = 120.0
 UNIT_LIMIT = 300.0
-APPLIANCE_LIMIT = 900.0
+APPLIANCE_LIMIT = 1200.0
 DEMO_LIMIT = 300.0
+BENCH_LIMIT = 1200.0
 DEVELOPER_LIMIT = 1800.0
 
 GUEST_TREE = "/opt/streamd"
@@ -119,13 +120,12 @@ class Stages:
             results.append(self.pytest(appliance, f"{suite}: tests after the reboot", arguments, APPLIANCE_LIMIT))
         return all(results)
 
-    def demo(self, suite: str) -> int:
-        """Show streamd at work and return the demo's exit status."""
+    def script(self, suite: str, path: str, limit: float) -> int:
+        """Run a script of the tree on a freshly booted appliance and return its exit status."""
         with self.appliance(suite) as appliance:
             self.boot(appliance, f"{suite}: boot")
-            with self.clock.step(f"{suite}: demo"):
-                demo = f"{GUEST_TREE}/tests/appliance/demo.py"
-                status = appliance.run("/usr/bin/python3", "-P", demo, limit=DEMO_LIMIT)
+            with self.clock.step(f"{suite}: {path}"):
+                status = appliance.run("/usr/bin/python3", "-P", f"{GUEST_TREE}/{path}", limit=limit)
             if status:
                 print(appliance.journal(), flush=True)
             return status

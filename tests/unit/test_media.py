@@ -30,7 +30,7 @@ def stream(tmp_path: Path) -> Stream:
     pat = ts.section_packet(0, ts.with_crc(bytes.fromhex("00b00d0001c100000001") + b"\xf0\x00"), 0)
     pmt_section = bytes.fromhex("02b0120001c10000e100f0001be100f000")
     pmt = ts.section_packet(PROGRAMME, ts.with_crc(pmt_section), 0)
-    base = pat + pmt + b"".join(pes_packet(n, 3600 * n) + ts.NULL_PACKET for n in range(2000))
+    base = pat + pmt + b"".join(pes_packet(n, 3600 * n) + ts.NULL_PACKET for n in range(1600))
     path = tmp_path / "stream.ts"
     path.write_bytes(tsmux.enrich(base))
     return Stream(path)
