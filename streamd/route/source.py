@@ -156,6 +156,10 @@ def _udp(table: Table, url: str, settings: Settings) -> UdpSource | None:
         for key in _UDP:
             if table.has(key):
                 table.misplaced(key, f"{key} is for multicast groups, and the url has none")
+    elif address.version == 6 and interface is not None:
+        # FFmpeg takes an interface's IPv4 address, and for IPv6 nothing at all.
+        table.misplaced("interface", "an interface can be chosen for IPv4 groups only, remove it")
+        return None
     elif port[0] is None:
         table.wrong("url", "auto is for addresses of this host, write the group's port")
         return None
@@ -178,6 +182,9 @@ def srt_mode(table: Table, url: Url) -> SrtMode:
     if mode is SrtMode.LISTENER:
         if address is None:
             table.wrong("url", "must have an IP address of this host to listen on, not a name, such as 0.0.0.0")
+        elif address.is_unspecified and address.version == 6:
+            # libsrt 1.5.4 (Debian 13) refuses it, and FFmpeg cannot set the option that it asks for.
+            table.wrong("url", "srt cannot listen on [::], write 0.0.0.0 or one IPv6 address of this host")
     elif address is not None and address.is_unspecified:
         if mode is not None:
             table.wrong("mode", f'{url.host} is no address that can be called, write mode = "listener"')

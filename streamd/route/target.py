@@ -131,6 +131,8 @@ def _udp(table: Table, url: str, settings: Settings) -> UdpTarget | None:
         for key in _KEYS["udp"]:
             if table.has(key):
                 table.misplaced(key, f"{key} is for multicast groups, and the url has none")
+    if interface is not None and address is not None and address.version == 6:
+        table.misplaced("interface", "an interface can be chosen for IPv4 groups only, remove it")
     if address is not None and address.is_unspecified:
         table.wrong("url", f"{parts.host} is no address that can be sent to, write the receiver's")
     if address is not None and (complaint := in_relay_range(address, settings)):
