@@ -213,7 +213,13 @@ class Reconciler:
         }
         observed = await self._systemd.observe()
         stopped = self._store.stopped | self._newly_stopped(observed, remember=remember)
-        allocation = allocate(self._store.allocation, good.values(), configuration.settings, udp_ports_in_use())
+        allocation = allocate(
+            self._store.allocation,
+            good.values(),
+            configuration.settings,
+            udp_ports_in_use(),
+            returning=good.keys() - self._good.keys() if self._settings else (),
+        )
         desired = desire(
             good.values(),
             allocation=allocation,

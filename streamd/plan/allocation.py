@@ -22,7 +22,12 @@ class Allocation:
 
 
 def allocate(
-    previous: Allocation, routes: Iterable[Route], settings: Settings, ports_in_use: Collection[int]
+    previous: Allocation,
+    routes: Iterable[Route],
+    settings: Settings,
+    ports_in_use: Collection[int],
+    *,
+    returning: Collection[str] = (),
 ) -> Allocation:
     """Return the allocation for these routes, with every earlier choice kept that is still within the settings.
 
@@ -33,11 +38,17 @@ def allocate(
         routes: all routes that are to run.
         settings: the ranges.
         ports_in_use: UDP ports that some process of this host has bound just now.
+        returning: names of routes that were away; one whose port has gone to somebody else meanwhile gets another.
     """
     routes = sorted(routes, key=lambda route: route.name)
     return Allocation(
         groups=_groups(previous.groups, [route.name for route in routes], settings),
-        ports=_ports(previous.ports, routes, settings, ports_in_use),
+        ports=_ports(
+            {name: port for name, port in previous.ports.items() if name not in returning or port not in ports_in_use},
+            routes,
+            settings,
+            ports_in_use,
+        ),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from pathlib import Path
 
 from tests.appliance.host import (
     CONF,
@@ -161,6 +162,23 @@ def test_a_missing_credential_blocks_its_output_alone() -> None:
     wait_active(("a", "a/x"))
     found = wait_state("a/pickup", "blocked")
     assert "venue" in found["cause"]
+
+
+def test_percent_signs_in_arguments_survive_systemd() -> None:
+    """systemd expands %i and its like in unit files, which is what it makes of a transient unit at a daemon-reload."""
+    streamid = "#!::r=%i%n,u=50%%"
+    text = f'[input]\nurl = "test:"\n[output.x]\nurl = "srt://127.0.0.1:9000"\nstreamid = "{streamid}"\n'
+    write_route("a", text)
+
+    def argument() -> str:
+        pid = show(unit_of("a/x"), "MainPID")["MainPID"]
+        return Path(f"/proc/{pid}/cmdline").read_text() if pid != "0" else ""
+
+    assert streamid in wait_until(argument, 10, "it runs")
+    run("systemctl", "daemon-reload")
+    restarts = show(unit_of("a/x"), "NRestarts")
+    wait_until(lambda: show(unit_of("a/x"), "NRestarts") != restarts, 30, "nobody listens, so it is restarted")
+    assert streamid in wait_until(argument, 10, "it runs again")
 
 
 def test_every_unit_stands_in_its_slice_with_its_fields() -> None:

@@ -206,6 +206,19 @@ def test_the_ingest_waits_for_a_late_encoder(stream: Path) -> None:
     assert incarnations(("a", "a/udp-6001")) == before
 
 
+def test_a_file_is_played_in_a_loop() -> None:
+    """Here a file of two seconds, which a remuxing output carries on from one round to the next."""
+    loop = Path("/srv/loop.ts")
+    picture = ("-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25", "-f", "lavfi", "-i", "sine=sample_rate=48000")
+    coded = ("-c:v", "libx264", "-preset", "ultrafast", "-g", "25", "-c:a", "aac", "-f", "mpegts")
+    run("ffmpeg", "-y", "-v", "error", *picture, "-t", "2", *coded, str(loop))
+    loop.chmod(0o644)
+    write_route("a", f'[input]\nurl = "file://{loop}"\n[output.x]\nurl = "rtmp://127.0.0.1:1935/live/x"\n')
+    with RtmpServer() as rtmp:
+        found = rtmp.wait_for("x", more_bytes=3 * loop.stat().st_size, seconds=40)
+    assert (found.video, found.audio, found.width) == ("H264", "AAC", 320)
+
+
 def test_encrypted_srt_in_and_out_is_bit_exact(stream: Path) -> None:
     """Route a sends to route b by SRT; b's ingest listens, c's calls a listener of a."""
     write_credential("venue", PASSPHRASE)

@@ -52,6 +52,14 @@ def test_a_port_of_a_route_that_is_gone_is_given_away_last() -> None:
     assert third.ports == {"b": 5001, "c": 5000}
 
 
+def test_a_route_that_returns_gets_its_port_again_unless_somebody_else_has_it() -> None:
+    first = allocate(NOTHING, [route("a", port=None)], Settings(), ())
+    free = allocate(first, [route("a", port=None)], Settings(), (), returning=("a",))
+    assert free.ports == first.ports
+    taken = allocate(first, [route("a", port=None)], Settings(), {first.ports["a"]}, returning=("a",))
+    assert taken.ports["a"] != first.ports["a"]
+
+
 def test_a_new_range_of_groups_moves_everybody_into_it() -> None:
     first = allocate(NOTHING, [route("a")], Settings(), ())
     moved = allocate(first, [route("a")], Settings(relay_groups="239.192.7.0/24"), ())
