@@ -57,16 +57,16 @@ def clear() -> None:
     for path in CONF.iterdir():
         path.unlink()
     subprocess.run(["streamctl", "reload"], check=True, capture_output=True)
-    until(lambda: not active_outputs())
+    until(lambda: not outputs("active,activating,deactivating"))
 
 
-def active_outputs() -> int:
+def outputs(states: str = "active") -> int:
     argv = [
         "systemctl",
         "list-units",
         "--plain",
         "--no-legend",
-        "--state=active,activating,deactivating",
+        f"--state={states}",
         "streamd-output@*",
     ]
     return len(subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines())
@@ -154,7 +154,7 @@ def two_hundred_outputs() -> None:
         write(f"many{number}", route_text(number))
     begin = time.monotonic()
     subprocess.run(["systemctl", "start", "streamd.service"], check=True)
-    ours = until(lambda: active_outputs() == ROUTES * OUTPUTS) - begin
+    ours = until(lambda: outputs() == ROUTES * OUTPUTS) - begin
     print(
         f"start {ROUTES * OUTPUTS} outputs: {ours:.1f} s; bare StartTransientUnit calls: {bare:.1f} s; "
         f"ratio {ours / bare:.2f}"
