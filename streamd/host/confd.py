@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -12,19 +12,23 @@ from typing import Final
 from streamd.host.credentials import Credentials, scan
 from streamd.route.claims import with_port
 from streamd.route.crosscheck import crosscheck
-from streamd.route.diagnostic import Diagnostic, Span
+from streamd.route.diagnostic import Diagnostic
+from streamd.route.document import Document, read_document, unreadable_document
 from streamd.route.model import Route, Settings
-from streamd.route.parse import RouteFile, parse_route
+from streamd.route.parse import SUFFIX, RouteFile, parse_pieces, unreadable_route
 from streamd.route.settings import parse_settings
 
 SETTINGS_FILE: Final = "etc/streamd/streamd.toml"
 CREDENTIALS_DIRECTORY: Final = "etc/streamd/credentials"
 ROUTE_DIRECTORIES: Final = ("etc/streamd/conf.d", "run/streamd/conf.d", "usr/lib/streamd/conf.d")
 """The first that has a name wins over the later ones."""
+DROPIN_SUFFIX: Final = ".d"
+"""What follows a route file's name in the name of the folder of its drop-ins."""
 _LARGEST: Final = 1 << 20
 """Bytes of one file; a larger one is refused by the parser."""
 
 _Stamp = tuple[int, int, int, int]
+_Texts = tuple[tuple[Path, bytes], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +40,7 @@ class Configuration:
     """Every route's file after the cross-check, sorted by name."""
     credentials: Credentials = field(default_factory=Credentials)
     own_diagnostics: tuple[Diagnostic, ...] = ()
-    """Of streamd.toml, and of files that could not be read."""
+    """Of streamd.toml, of directories that could not be read, and of drop-ins without a route."""
     settings_broken: bool = False
 
     @property
@@ -52,7 +56,7 @@ class Reader:
         """Take the root directory, and the key of the credentials' digests."""
         self._root = Path(root)
         self._digest_key = digest_key
-        self._parsed: dict[Path, tuple[_Stamp, Settings, RouteFile]] = {}
+        self._parsed: dict[Path, tuple[_Texts, Settings, RouteFile]] = {}
 
     def read(
         self,
@@ -60,6 +64,7 @@ class Reader:
         incumbents: Mapping[str, Route] | None = None,
         ports: Mapping[str, int] | None = None,
         last_settings: Settings | None = None,
+        suppose: Mapping[str, Sequence[Document]] | None = None,
     ) -> Configuration:
         """Read everything.
 
@@ -67,14 +72,18 @@ class Reader:
             incumbents: the last good definition of each route; where two files want one port, it wins.
             ports: the port that each route on an `auto` port was given.
             last_settings: what to go on with while streamd.toml is broken.
+            suppose: the pieces that some routes would have, none for a route that would be gone.
         """
         settings, found, broken = self._settings(last_settings)
         own = list(found)
-        files: list[RouteFile] = []
+        supposed = suppose or {}
+        files = [parse_pieces(pieces, settings) for pieces in supposed.values() if pieces]
         seen: set[Path] = set()
-        for path in route_paths(self._root, own):
-            seen.add(path)
-            files.append(self._route(path, settings))
+        for found_route in route_paths(self._root, own):
+            seen.add(found_route.main)
+            if found_route.main.stem not in supposed:
+                files.append(self._route(found_route, settings))
+        files.sort(key=lambda file: file.path.rpartition("/")[2])
         for gone in self._parsed.keys() - seen:
             del self._parsed[gone]
         credentials = scan(self._root / CREDENTIALS_DIRECTORY, self._digest_key)
@@ -90,27 +99,41 @@ class Reader:
 
     def _settings(self, last: Settings | None) -> tuple[Settings, tuple[Diagnostic, ...], bool]:
         path = self._root / SETTINGS_FILE
-        content, _stamp, problem = _read(path)
+        content, _stamp, problem = read_regular(path)
         if problem == "does not exist":
             return Settings(), (), False
         if problem:
-            return last or Settings(), (_unreadable(path, problem),), True
+            return last or Settings(), unreadable_document(str(path), problem).diagnostics, True
         settings, diagnostics = parse_settings(str(path), content)
         if diagnostics and last is not None:
             return last, diagnostics, True
         return settings, diagnostics, bool(diagnostics)
 
-    def _route(self, path: Path, settings: Settings) -> RouteFile:
-        content, stamp, problem = _read(path)
-        if problem:
-            self._parsed.pop(path, None)
-            return unreadable_route(path, problem)
-        cached = self._parsed.get(path)
-        if cached and cached[0] == stamp and cached[1] == settings:
+    def _route(self, paths: RoutePaths, settings: Settings) -> RouteFile:
+        contents = [(path, *read_regular(path)) for path in (paths.main, *paths.dropins)]
+        # By content, not by time stamps: two writes of one size within a tick of the kernel's clock have the same.
+        texts = tuple((path, content) for path, content, _stamp, problem in contents if not problem)
+        if len(texts) < len(contents):
+            self._parsed.pop(paths.main, None)
+            return _parsed(contents, settings)
+        cached = self._parsed.get(paths.main)
+        if cached and cached[0] == texts and cached[1] == settings:
             return cached[2]
-        parsed = parse_route(str(path), content, settings)
-        self._parsed[path] = (stamp, settings, parsed)
+        parsed = _parsed(contents, settings)
+        self._parsed[paths.main] = (texts, settings, parsed)
         return parsed
+
+
+def _parsed(contents: Sequence[tuple[Path, bytes, _Stamp, str]], settings: Settings) -> RouteFile:
+    """Return the route in a main file and its drop-ins; one that cannot be read makes it a broken one."""
+    path, _content, _stamp, problem = contents[0]
+    if problem:
+        return unreadable_route(str(path), problem)
+    return parse_pieces([_document(path, content, problem) for path, content, _stamp, problem in contents], settings)
+
+
+def _document(path: Path, content: bytes, problem: str) -> Document:
+    return unreadable_document(str(path), problem) if problem else read_document(str(path), content)
 
 
 def _crosschecked(
@@ -145,50 +168,112 @@ def read_configuration(root: str = "/") -> Configuration:
 
 
 def read_files(paths: Iterable[str], root: str = "/") -> Configuration:
-    """Read these route files, checked against each other and the host's settings and credentials."""
+    """Read these route files, each with its drop-ins, checked against each other and the settings and credentials.
+
+    A drop-in stands for the route that it belongs to, whose file may be beside its folder or where the host has it.
+    """
     whole = read_configuration(root)
-    files = []
+    found: dict[Path, RoutePaths] = {}
     for path in paths:
-        content, _stamp, problem = _read(Path(path))
-        if problem:
-            files.append(unreadable_route(Path(path), problem))
-        else:
-            files.append(parse_route(path, content, whole.settings))
+        route = _route_of_dropin(Path(path), Path(root)) or _route_of_main(Path(path), Path(root))
+        found.setdefault(route.main, route)
+    files = [
+        _parsed([(path, *read_regular(path)) for path in (route.main, *route.dropins)], whole.settings)
+        for route in found.values()
+    ]
     problems = whole.credentials.problems if whole.credentials.readable else _Unknown()
     checked = crosscheck(files, incumbents={}, credentials=problems)
     return replace(whole, files=checked, own_diagnostics=())
 
 
-def route_paths(root: Path, problems: list[Diagnostic]) -> list[Path]:
-    """Return the file of each route, sorted by name: /etc wins over /run over /usr/lib, a link to /dev/null masks."""
-    chosen: dict[str, Path] = {}
+@dataclass(frozen=True, slots=True)
+class RoutePaths:
+    """The files of a route."""
+
+    main: Path
+    dropins: tuple[Path, ...] = ()
+    """In the order in which they are applied; a folder that may not be looked into stands for what is in it."""
+
+
+def route_paths(root: Path, problems: list[Diagnostic]) -> list[RoutePaths]:
+    """Return the files of each route, sorted by name: /etc wins over /run over /usr/lib, a link to /dev/null masks."""
+    mains: dict[str, Path] = {}
+    folders: dict[str, list[Path]] = {}
     for directory in ROUTE_DIRECTORIES:
         path = root / directory
         try:
-            entries = sorted(path.iterdir())
-        except (FileNotFoundError, NotADirectoryError):
-            continue
+            entries = _visible(path)
         except OSError as error:
-            problems.append(_unreadable(path, error.strerror or "cannot be read"))
+            problems += unreadable_document(str(path), _cannot_be_read(error)).diagnostics
             continue
         for entry in entries:
-            if entry.suffix == ".toml" and not entry.name.startswith("."):
+            if entry.suffix == SUFFIX:
+                mains.setdefault(entry.name, entry)
+            elif entry.name.endswith(SUFFIX + DROPIN_SUFFIX):
+                folders.setdefault(entry.name.removesuffix(DROPIN_SUFFIX), []).append(entry)
+    for name in sorted(folders.keys() - mains.keys()):
+        for path in dropin_paths(folders[name]):
+            problem = f"is a drop-in of {name}, and there is none in any conf.d, write one or delete this"
+            problems += unreadable_document(str(path), problem).diagnostics
+    return [
+        RoutePaths(path, dropin_paths(folders.get(name, ())))
+        for name, path in sorted(mains.items())
+        if not is_masked(path)
+    ]
+
+
+def dropin_paths(folders: Iterable[Path]) -> tuple[Path, ...]:
+    """Return the drop-ins in these folders, the first of which wins, in the order of their names."""
+    chosen: dict[str, Path] = {}
+    for folder in folders:
+        try:
+            entries = _visible(folder)
+        except OSError:
+            entries = [folder]  # the route is then told to be broken by what reads it
+        for entry in entries:
+            if entry.suffix == SUFFIX or entry == folder:
                 chosen.setdefault(entry.name, entry)
-    return [path for _name, path in sorted(chosen.items()) if not _is_masked(path)]
+    return tuple(path for _name, path in sorted(chosen.items()) if not is_masked(path))
 
 
-def unreadable_route(path: Path, problem: str) -> RouteFile:
-    """Return what stands for a route file that cannot be read."""
-    return RouteFile(
-        path=str(path), name=path.stem, text="", route=None, diagnostics=(_unreadable(path, problem),), places={}
-    )
+def _visible(directory: Path) -> list[Path]:
+    """Return what is in a directory that may not be there. Raises: OSError."""
+    try:
+        return sorted(entry for entry in directory.iterdir() if not entry.name.startswith("."))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
-def _is_masked(path: Path) -> bool:
+def _route_of_main(main: Path, root: Path) -> RoutePaths:
+    """Return a route file and its drop-ins: those beside it, and for a file of the host's all that apply to it."""
+    folder = main.with_name(main.name + DROPIN_SUFFIX) if main.name else main
+    places = [root / directory / folder.name for directory in ROUTE_DIRECTORIES]
+    return RoutePaths(main, dropin_paths(places if folder.absolute() in places else [folder]))
+
+
+def _route_of_dropin(path: Path, root: Path) -> RoutePaths | None:
+    """Return the route that a drop-in belongs to; None where it is none."""
+    folder = path.absolute().parent
+    if not folder.name.endswith(SUFFIX + DROPIN_SUFFIX):
+        return None
+    name = folder.name.removesuffix(DROPIN_SUFFIX)
+    main = folder.with_name(name)
+    if not main.exists():
+        main = next((found.main for found in route_paths(root, []) if found.main.name == name), main)
+    places = [root / directory / folder.name for directory in ROUTE_DIRECTORIES]
+    return RoutePaths(main, dropin_paths(places if folder in places else [folder]))
+
+
+def is_masked(path: Path) -> bool:
+    """Return whether a file stands for none, and hides those of the same name in later directories."""
     return path.is_symlink() and os.path.realpath(path) == os.devnull
 
 
-def _read(path: Path) -> tuple[bytes, _Stamp, str]:
+def _cannot_be_read(error: OSError) -> str:
+    return f"cannot be read: {error.strerror}"
+
+
+def read_regular(path: Path) -> tuple[bytes, _Stamp, str]:
     """Return a regular file's bytes and stamp, or what prevents it; never blocks on a FIFO or a device."""
     nothing: _Stamp = (0, 0, 0, 0)
     try:
@@ -202,8 +287,4 @@ def _read(path: Path) -> tuple[bytes, _Stamp, str]:
     except FileNotFoundError:
         return b"", nothing, "does not exist"
     except OSError as error:
-        return b"", nothing, f"cannot be read: {error.strerror}"
-
-
-def _unreadable(path: Path, problem: str) -> Diagnostic:
-    return Diagnostic(path=str(path), span=Span(1, 1), key="", message=f"the file {problem}")
+        return b"", nothing, _cannot_be_read(error)

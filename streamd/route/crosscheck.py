@@ -129,7 +129,7 @@ def _with_conflict(file: RouteFile, conflict: _Conflict | None, files: Mapping[s
     if holder.rank == _HELD:
         owner = f"route {holder.name}, whose file {other.path} has errors and whose last good definition stays"
     else:
-        owner = f"{other.path}:{other.line(holder.path)}"
+        owner = other.merged.where(holder.path)
     message = f"{conflict.claim} is already bound by {owner}, write another port"
     if conflict.claim != holder.claim:
         message = f"{conflict.claim} overlaps {holder.claim}, already bound by {owner}, write another port"

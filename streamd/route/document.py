@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -62,19 +61,6 @@ class Document:
         """Return whether nothing was left out; where it is False, a key that is missing may only be unreadable."""
         return not self.diagnostics
 
-    def place(self, path: KeyPath) -> Place:
-        """Return the place of a key, or that of the nearest table around it."""
-        return nearest_place(self.places, path)
-
-
-def nearest_place(places: Mapping[KeyPath, Place], path: KeyPath) -> Place:
-    """Return the place of a key, or that of the nearest table around it, or the beginning of the file."""
-    while path:
-        if path in places:
-            return places[path]
-        path = path[:-1]
-    return Place(Span(1, 1), Span(1, 1))
-
 
 def make_diagnostic(path: str, shown: ShownLines, span: Span, key: str, message: str) -> Diagnostic:
     """Return a diagnostic with its line out of those that may be shown, if it is not too long for that."""
@@ -91,6 +77,12 @@ def read_document(path: str, raw: str | bytes) -> Document:
         return Document(path=path, text="", data={}, places={}, diagnostics=(_bare(path, message),))
     text = raw.decode("utf-8", errors="surrogateescape") if isinstance(raw, bytes) else raw
     return _Reader(path, text.replace("\r\n", "\n")).read()
+
+
+def unreadable_document(path: str, problem: str) -> Document:
+    """Return what stands for a file that cannot be read; the problem is what follows `the file`."""
+    diagnostic = _bare(path, f"the file {problem}")
+    return Document(path=path, text="", data={}, places={}, diagnostics=(diagnostic,))
 
 
 def _bare(path: str, message: str) -> Diagnostic:

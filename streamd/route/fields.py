@@ -9,10 +9,11 @@ from enum import StrEnum
 from typing import Any, Final, TypeVar
 
 from streamd.route.diagnostic import Diagnostic, Span, nearest
-from streamd.route.document import Document, make_diagnostic
+from streamd.route.document import make_diagnostic
 from streamd.route.mask import MASK, PLAIN_KEYS, SECRET_KEYS, ShownLines, is_secret
+from streamd.route.merge import Merged
 from streamd.route.model import NO_LIMITS, Credential, Limits
-from streamd.route.scanner import KeyPath, dotted
+from streamd.route.scanner import KeyPath, Place, dotted
 
 CREDENTIAL_FOLDER: Final = "/etc/streamd/credentials"
 CREDENTIAL_PATTERN: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,62}[A-Za-z0-9_])?")
@@ -26,44 +27,51 @@ _Choice = TypeVar("_Choice", bound=StrEnum)
 
 
 class Report:
-    """Collects the diagnostics of one document."""
+    """Collects the diagnostics of a document and the drop-ins merged over it."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Merged) -> None:
         self.document = document
         self.diagnostics: list[Diagnostic] = list(document.diagnostics)
-        self._shown = ShownLines(document.text)
-
-    def add(self, path: KeyPath, span: Span, message: str) -> None:
-        """Add a diagnostic about the key, at the span."""
-        self.diagnostics.append(make_diagnostic(self.document.path, self._shown, span, dotted(path), message))
+        self._shown: dict[int, ShownLines] = {}
 
     def at_file(self, message: str) -> None:
         """Add a diagnostic about the file as a whole."""
-        self.add((), Span(1, 1), message)
+        self.at_key((), message)
 
     def at_key(self, path: KeyPath, message: str) -> None:
-        """Add a diagnostic that points at the key."""
-        self.add(path, self.document.place(path).key, message)
+        """Add a diagnostic that points at the key, in the piece where it stands."""
+        piece, place = self.document.origin(path)
+        self._add(piece, place.key, path, message)
 
     def at_value(self, path: KeyPath, message: str) -> None:
-        """Add a diagnostic that points at the value."""
-        span = self.document.place(path).value
-        if path and is_secret(str(path[-1])):
-            span = Span(span.line, span.column, len(MASK))  # not even a secret's length is shown
-        self.add(path, span, message)
+        """Add a diagnostic that points at the value, in the piece where it stands."""
+        piece, place = self.document.origin(path)
+        self._add(piece, _shown_value(path, place), path, message)
 
     def missing(self, path: KeyPath, message: str) -> None:
         """Add a diagnostic about something that is not there; not where it may only be unreadable."""
         if not self.document.is_complete:
             return
-        if path in self.document.places:
+        if path in self.document.origins:
             self.at_value(path, message)
         else:
             self.at_key(path, message)
 
     def sorted(self) -> tuple[Diagnostic, ...]:
         """Return all diagnostics in the order of their places."""
-        return tuple(sorted(self.diagnostics, key=lambda found: (found.span.line, found.span.column)))
+        return self.document.in_order(self.diagnostics)
+
+    def _add(self, number: int, span: Span, path: KeyPath, message: str) -> None:
+        piece = self.document.pieces[number]
+        if number not in self._shown:
+            self._shown[number] = ShownLines(piece.text)
+        self.diagnostics.append(make_diagnostic(piece.path, self._shown[number], span, dotted(path), message))
+
+
+def _shown_value(path: KeyPath, place: Place) -> Span:
+    """Return the span of a value; not even a secret's length is shown."""
+    span = place.value
+    return Span(span.line, span.column, len(MASK)) if path and is_secret(str(path[-1])) else span
 
 
 class Table:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from streamd.route.diagnostic import Diagnostic
-from streamd.route.document import make_diagnostic, nearest_place, read_document
+from streamd.route.document import Document, make_diagnostic, read_document, unreadable_document
 from streamd.route.fields import Report, Table
 from streamd.route.mask import ShownLines
+from streamd.route.merge import Merged, merge_documents
 from streamd.route.model import NAME_PATTERN, Output, Relay, Route, Settings
-from streamd.route.scanner import KeyPath, Place, dotted
+from streamd.route.scanner import KeyPath, dotted
 from streamd.route.source import parse_input
 from streamd.route.target import parse_output
 
@@ -24,34 +25,35 @@ _BELOW: Final = {
     **dict.fromkeys(("mode", "latency", "passphrase", "streamid"), "stands below the srt url that it belongs to"),
     **dict.fromkeys(("ttl", "key", "tls_verify", "transport"), "stands below [output.NAME]"),
 }
-_NAME_RULE: Final = "1 to 63 of a-z, 0-9, - and _, with a letter or digit first and last"
+NAME_RULE: Final = "1 to 63 of a-z, 0-9, - and _, with a letter or digit first and last"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteFile:
-    """One route file, as it was read."""
+    """One route file with its drop-ins, as they were read."""
 
     path: str
+    """Of the main file."""
     name: str
     """Of the route: the file's name without .toml."""
-    text: str = field(repr=False)
-    """As it was read; may contain a secret that somebody wrote into it."""
     route: Route | None
-    """None where the file has errors."""
+    """None where the file or a drop-in has errors."""
     diagnostics: tuple[Diagnostic, ...]
-    places: Mapping[KeyPath, Place] = field(repr=False)
+    """Those of the main file first; each names the piece that it is about."""
+    merged: Merged = field(repr=False)
 
-    def line(self, path: KeyPath) -> int:
-        """Return the line of a key, or of the nearest table around it, counted from 1."""
-        return nearest_place(self.places, path).key.line
+    @property
+    def pieces(self) -> tuple[Document, ...]:
+        """Return the main file, then the drop-ins as applied; a text may contain a secret that somebody wrote there."""
+        return self.merged.pieces
 
     def with_diagnostic(self, path: KeyPath, message: str, *, fatal: bool) -> RouteFile:
         """Return the file with a diagnostic more, at the value of a key; without its route, if that is fatal."""
-        found = make_diagnostic(
-            self.path, ShownLines(self.text), nearest_place(self.places, path).value, dotted(path), message
-        )
-        diagnostics = sorted((*self.diagnostics, found), key=lambda one: (one.span.line, one.span.column))
-        return replace(self, diagnostics=tuple(diagnostics), route=None if fatal else self.route)
+        number, place = self.merged.origin(path)
+        piece = self.pieces[number]
+        found = make_diagnostic(piece.path, ShownLines(piece.text), place.value, dotted(path), message)
+        diagnostics = self.merged.in_order((*self.diagnostics, found))
+        return replace(self, diagnostics=diagnostics, route=None if fatal else self.route)
 
 
 def route_name(path: str) -> str:
@@ -60,27 +62,43 @@ def route_name(path: str) -> str:
 
 
 def parse_route(path: str, text: str | bytes, settings: Settings) -> RouteFile:
-    """Return the route in the text, or why there is none; never raises.
+    """Return the route in one text without drop-ins; see parse_pieces.
 
     Args:
         path: the file, for its name and for diagnostics.
         text: its content, which may be anything.
+        settings: the daemon's settings.
+    """
+    return parse_pieces([read_document(path, text)], settings)
+
+
+def unreadable_route(path: str, problem: str) -> RouteFile:
+    """Return what stands for a route whose main file cannot be read; the problem is what follows `the file`."""
+    merged = merge_documents([unreadable_document(path, problem)])
+    return RouteFile(path=path, name=route_name(path), route=None, diagnostics=merged.diagnostics, merged=merged)
+
+
+def parse_pieces(pieces: Sequence[Document], settings: Settings) -> RouteFile:
+    """Return the route in the pieces, or why there is none; never raises.
+
+    Args:
+        pieces: the main file, then its drop-ins in the order in which they are applied; at least the first.
         settings: the daemon's settings; ports, groups and the number of outputs are checked against them.
     """
-    document = read_document(path, text)
-    report = Report(document)
+    merged = merge_documents(pieces)
+    report = Report(merged)
+    path = pieces[0].path
     name = route_name(path)
     if not NAME_PATTERN.fullmatch(name):
-        report.at_file(f"a route's file is named NAME.toml, and NAME must be {_NAME_RULE}")
-    route = _route(report, name, settings) if document.data or document.is_complete else None
+        report.at_file(f"a route's file is named NAME.toml, and NAME must be {NAME_RULE}")
+    route = _route(report, name, settings) if merged.data or merged.is_complete else None
     diagnostics = report.sorted()
     return RouteFile(
         path=path,
         name=name,
-        text=document.text,
         route=None if diagnostics else route,
         diagnostics=diagnostics,
-        places=document.places,
+        merged=merged,
     )
 
 
@@ -121,7 +139,7 @@ def _outputs(table: Table, settings: Settings) -> tuple[Output, ...]:
             table.misplaced(name, f"{name} stands below an output with a name, write [output.NAME]")
             continue
         if not NAME_PATTERN.fullmatch(name):
-            table.misplaced(name, f"the name of an output must be {_NAME_RULE}")
+            table.misplaced(name, f"the name of an output must be {NAME_RULE}")
         below = table.table(name, instead="[output.NAME] and its keys below")
         if below is not None and (output := parse_output(below, name, settings)) is not None:
             outputs.append(output)

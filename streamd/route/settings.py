@@ -9,6 +9,7 @@ from typing import Final
 from streamd.route.diagnostic import Diagnostic
 from streamd.route.document import read_document
 from streamd.route.fields import Report, Table
+from streamd.route.merge import merge_documents
 from streamd.route.model import NO_LIMITS, Limits, Settings
 
 SETTINGS_PATH: Final = "/etc/streamd/streamd.toml"
@@ -18,7 +19,7 @@ _DEFAULT: Final = Settings()
 
 def parse_settings(path: str, text: str | bytes) -> tuple[Settings, tuple[Diagnostic, ...]]:
     """Return the settings in the text and what is wrong with it; never raises."""
-    report = Report(read_document(path, text))
+    report = Report(merge_documents([read_document(path, text)]))
     table = Table(report, (), report.document.data)
     ports = _input_ports(table)
     max_outputs = table.integer("max_outputs", 1, MAX_OUTPUTS)

@@ -40,6 +40,7 @@ _OF_OUTPUTS: Final = {
     "enabled": "enabled stands at the top of the file, before [input]",
     "relay": "relay stands at the top of the file, before [input]",
     "output": "write [output.NAME] without input. before it",
+    "removed": "removed is for the outputs of a drop-in",
 }
 
 

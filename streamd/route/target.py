@@ -41,6 +41,7 @@ _KINDS: Final = {"udp": "udp", "srt": "srt", "rtmp": "rtmp", "rtmps": "rtmp", "r
 _NOT_OF_OUTPUTS: Final = {
     "source": "source is for udp inputs",
     "relay": "relay stands at the top of the file, before [input]",
+    "removed": "removed is for drop-ins, delete here what should not be",
 }
 
 

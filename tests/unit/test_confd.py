@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from streamd.host.confd import Reader, read_configuration, read_files
+from streamd.route.diagnostic import Diagnostic
 
 GOOD = '[input]\nurl = "udp://0.0.0.0:{port}"\n'
 
@@ -101,3 +102,126 @@ def test_files_by_name_are_checked_against_each_other(tmp_path: Path) -> None:
     found = read_files([str(one), str(two)], str(tmp_path))
     assert len(found.diagnostics) == 1
     assert found.diagnostics[0].path == str(two)
+
+
+# Drop-ins
+
+
+def latency(name: str, value: str) -> str:
+    return f'[output.{name}]\nlatency = "{value}"\n'
+
+
+WITH_OUTPUT = GOOD.format(port=5000) + '[output.x]\nurl = "srt://192.0.2.1:9000"\n'
+
+
+def told(root: Path, found: tuple[Diagnostic, ...]) -> list[str]:
+    return [one.headline().removeprefix(str(root)) for one in found]
+
+
+def test_drop_ins_are_merged_in_the_order_of_their_names_wherever_they_stand(tmp_path: Path) -> None:
+    put(tmp_path, "usr/lib/streamd/conf.d/a.toml", WITH_OUTPUT)
+    put(tmp_path, "etc/streamd/conf.d/a.toml.d/10-first.toml", 'description = "first"\n')
+    put(tmp_path, "usr/lib/streamd/conf.d/a.toml.d/20-second.toml", 'description = "second"\n')
+    put(tmp_path, "etc/streamd/conf.d/a.toml.d/30-third.toml", latency("x", "1s"))
+    put(tmp_path, "run/streamd/conf.d/a.toml.d/30-third.toml", latency("x", "2s"))
+    put(tmp_path, "usr/lib/streamd/conf.d/a.toml.d/40-masked.toml", "garbage")
+    (tmp_path / "run/streamd/conf.d/a.toml.d/40-masked.toml").symlink_to("/dev/null")
+    put(tmp_path, "etc/streamd/conf.d/a.toml.d/.hidden.toml", "garbage")
+    put(tmp_path, "etc/streamd/conf.d/a.toml.d/note.txt", "garbage")
+    found = read_configuration(str(tmp_path))
+    assert found.diagnostics == ()
+    (file,) = found.files
+    assert file.route is not None
+    assert file.route.description == "second"
+    assert getattr(file.route.outputs[0].target, "latency", None) == 1000
+    assert [piece.path.removeprefix(str(tmp_path)) for piece in file.pieces] == [
+        "/usr/lib/streamd/conf.d/a.toml",
+        "/etc/streamd/conf.d/a.toml.d/10-first.toml",
+        "/usr/lib/streamd/conf.d/a.toml.d/20-second.toml",
+        "/etc/streamd/conf.d/a.toml.d/30-third.toml",
+    ]
+
+
+def test_drop_ins_without_a_route_are_told_and_ignored(tmp_path: Path) -> None:
+    put(tmp_path, "etc/streamd/conf.d/a.toml.d/x.toml", latency("x", "1s"))
+    put(tmp_path, "etc/streamd/conf.d/b.toml.d/x.toml", latency("x", "1s"))
+    (tmp_path / "etc/streamd/conf.d/b.toml").symlink_to("/dev/null")
+    (tmp_path / "etc/streamd/conf.d/c.toml.d").mkdir()
+    (tmp_path / "etc/streamd/conf.d/d.toml.d").write_text("no folder")
+    found = read_configuration(str(tmp_path))
+    assert found.files == ()
+    (orphan,) = told(tmp_path, found.diagnostics)
+    assert orphan.startswith(
+        "/etc/streamd/conf.d/a.toml.d/x.toml:1:1: the file is a drop-in of a.toml, and there is none"
+    )
+
+
+def test_a_drop_in_that_cannot_be_read_makes_the_route_a_broken_one(tmp_path: Path) -> None:
+    put(tmp_path, "etc/streamd/conf.d/a.toml", WITH_OUTPUT)
+    put(tmp_path, "etc/streamd/conf.d/a.toml.d/10-x.toml", latency("x", "1s"))
+    os.mkfifo(tmp_path / "etc/streamd/conf.d/a.toml.d/20-x.toml")
+    put(tmp_path, "etc/streamd/conf.d/b.toml", GOOD.format(port=5001))
+    found = read_configuration(str(tmp_path))
+    assert [file.route is not None for file in found.files] == [False, True]
+    assert told(tmp_path, found.diagnostics) == [
+        "/etc/streamd/conf.d/a.toml.d/20-x.toml:1:1: the file is no regular file"
+    ]
+
+
+def test_a_change_of_a_drop_in_is_seen(tmp_path: Path) -> None:
+    reader = Reader(str(tmp_path))
+    put(tmp_path, "etc/streamd/conf.d/a.toml", WITH_OUTPUT)
+    put(tmp_path, "etc/streamd/conf.d/b.toml", GOOD.format(port=5001))
+
+    def seen() -> tuple[object, object]:
+        a, b = reader.read().files
+        return a.route, b.route
+
+    first, other = seen()
+    piece = put(tmp_path, "etc/streamd/conf.d/a.toml.d/x.toml", latency("x", "1s"))
+    second, again = seen()
+    piece.write_text(latency("x", "200ms"))
+    third, _ = seen()
+    assert seen()[0] is third
+    piece.unlink()
+    fourth, _ = seen()
+    assert first == fourth
+    assert len({str(route) for route in (first, second, third)}) == 3
+    assert again is other
+
+
+def test_a_broken_drop_in_leaves_the_last_good_definition_where_it_is(tmp_path: Path) -> None:
+    reader = Reader(str(tmp_path))
+    put(tmp_path, "etc/streamd/conf.d/b.toml", GOOD.format(port=5000))
+    good = {file.name: file.route for file in reader.read().files if file.route}
+    put(tmp_path, "etc/streamd/conf.d/b.toml.d/x.toml", "[input\n")
+    put(tmp_path, "etc/streamd/conf.d/a.toml", GOOD.format(port=5000))
+    found = reader.read(incumbents=good)
+    assert [file.route for file in found.files] == [None, None]
+    assert [Path(one.path).name for one in found.diagnostics] == ["a.toml", "x.toml"]
+
+
+def test_files_by_name_take_their_drop_ins(tmp_path: Path) -> None:
+    one = put(tmp_path, "here/a.toml", WITH_OUTPUT)
+    two = put(tmp_path, "here/a.toml.d/x.toml", latency("x", "1"))
+    for named in ([str(one)], [str(two)], [str(one), str(two)]):
+        found = read_files(named, str(tmp_path))
+        assert len(found.files) == 1
+        assert [one.path for one in found.diagnostics] == [str(two)]
+
+
+def test_the_hosts_files_by_name_take_all_drop_ins(tmp_path: Path) -> None:
+    main = put(tmp_path, "usr/lib/streamd/conf.d/a.toml", WITH_OUTPUT)
+    mine = put(tmp_path, "etc/streamd/conf.d/a.toml.d/x.toml", latency("x", "1s"))
+    put(tmp_path, "run/streamd/conf.d/a.toml.d/y.toml", latency("x", "2s"))
+    for named in (main, mine):
+        (file,) = read_files([str(named)], str(tmp_path)).files
+        assert len(file.pieces) == 3
+        assert file.route is not None
+
+
+def test_a_drop_in_by_name_without_a_route(tmp_path: Path) -> None:
+    alone = put(tmp_path, "here/a.toml.d/x.toml", latency("x", "1s"))
+    (file,) = read_files([str(alone)], str(tmp_path)).files
+    assert [found.message for found in file.diagnostics] == ["the file does not exist"]
+    assert file.path == str(tmp_path / "here/a.toml")

@@ -36,7 +36,7 @@ def check(raw: str | bytes) -> RouteFile:
     parse_settings("streamd.toml", raw)
     assert (file.route is None) == bool(file.diagnostics)
     (crossed,) = crosscheck([file], incumbents={}, credentials={})
-    lines = file.text.split("\n")
+    lines = file.pieces[0].text.split("\n")
     for found in crossed.diagnostics:
         assert 1 <= found.span.line <= len(lines)
         assert 1 <= found.span.column <= len(lines[found.span.line - 1]) + 1
