@@ -15,6 +15,7 @@ from typing import Final
 from streamd.host.store import write_atomically
 from streamd.plan.ffmpeg import PresetLine, render_preset
 from streamd.plan.unit import PRESET_DIRECTORY, DesiredUnit
+from streamd.route.fields import CREDENTIAL_PATTERN
 from streamd.route.model import Credential
 
 _LOG: Final = logging.getLogger(__name__)
@@ -73,6 +74,27 @@ def read_secret(path: Path) -> tuple[str, str]:
         return content.decode(), ""
     except UnicodeDecodeError:
         return "", "is no UTF-8 text"
+
+
+def set_credential(directory: Path, name: str, secret: str) -> str:
+    """Put a secret into the store, replacing one of that name; return what prevents it, which never repeats it."""
+    if not CREDENTIAL_PATTERN.fullmatch(name):
+        return "the name of a credential must be of letters, digits, dots, dashes and underscores, 64 at most"
+    try:
+        content = secret.encode()
+    except UnicodeEncodeError:
+        return f'the secret for "{name}" is no UTF-8 text'
+    if not content:
+        return f'the secret for "{name}" is empty'
+    if len(content) > _LARGEST:
+        return f'the secret for "{name}" is longer than {_LARGEST} bytes'
+    if any(char in secret for char in "\0\r\n"):
+        return f'the secret for "{name}" must be one line'
+    try:
+        write_atomically(directory / name, content + b"\n", 0o600)
+    except OSError as error:
+        return f"cannot write {directory / name}: {error.strerror}"
+    return ""
 
 
 def write_preset(unit: DesiredUnit, directory: Path) -> str:

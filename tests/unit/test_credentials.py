@@ -1,0 +1,75 @@
+"""The credential store: what is put into it, and what never leaves it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from streamd.host.credentials import read_secret, scan, set_credential
+
+
+def test_a_secret_is_put_where_only_root_reads_it(tmp_path: Path) -> None:
+    store = tmp_path / "credentials"
+    old = os.umask(0)
+    try:
+        assert set_credential(store, "youtube", "s3cret") == ""
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE((store / "youtube").stat().st_mode) == 0o600
+    assert stat.S_IMODE(store.stat().st_mode) == 0o700
+    assert read_secret(store / "youtube") == ("s3cret", "")
+    assert sorted(path.name for path in store.iterdir()) == ["youtube"]
+
+
+def test_a_secret_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "youtube"
+    path.write_text("old")
+    path.chmod(0o644)
+    assert set_credential(tmp_path, "youtube", "new") == ""
+    assert read_secret(path) == ("new", "")
+    assert scan(tmp_path, b"").problems == {"youtube": ""}
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", ".hidden", "a\n", "a b", "é", "-a", "a" * 65])
+def test_bad_names(tmp_path: Path, name: str) -> None:
+    store = tmp_path / "store"
+    assert "letters, digits" in set_credential(store, name, "s3cret")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("secret", "problem"),
+    [
+        ("", "empty"),
+        ("s3cret\n", "one line"),
+        ("s3\0cret", "one line"),
+        ("s3cret" * 1000, "longer"),
+        ("s3\ud800", "UTF-8"),
+    ],
+)
+def test_bad_secrets_are_not_repeated(tmp_path: Path, secret: str, problem: str) -> None:
+    told = set_credential(tmp_path, "youtube", secret)
+    assert problem in told
+    assert "s3" not in told
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_of_a_secret_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    (tmp_path / "file").write_text("")
+    assert set_credential(tmp_path, "youtube", "s3cret") == ""
+    assert "cannot write" in set_credential(tmp_path / "file", "youtube", "s3cret")
+    assert "s3cret" not in caplog.text
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0\r\n"), min_size=1, max_size=1000))
+def test_what_is_put_is_what_is_read(tmp_path: Path, secret: str) -> None:
+    assert set_credential(tmp_path, "youtube", secret) == ""
+    assert read_secret(tmp_path / "youtube") == (secret, "")
