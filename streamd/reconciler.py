@@ -5,16 +5,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from streamd import __version__
-from streamd.bus.control import BusyError, ControlError, DisabledError, InvalidConfigurationError, NotFoundError
+from streamd.bus.control import (
+    BusyError,
+    ByHandError,
+    ControlError,
+    DisabledError,
+    ExistsError,
+    InvalidConfigurationError,
+    NotFoundError,
+)
 from streamd.host import journal, notify
 from streamd.host.confd import CREDENTIALS_DIRECTORY, Configuration, Reader
-from streamd.host.credentials import drop_presets
+from streamd.host.credentials import drop_presets, set_credential
+from streamd.host.editor import Editor
 from streamd.host.executor import RETRY, Executor
 from streamd.host.network import interface_addresses, udp_ports_in_use
 from streamd.host.store import Store
@@ -26,9 +35,19 @@ from streamd.plan.overview import RouteEntry, Scene, calmed, overview
 from streamd.plan.plan import Action, Step, plan
 from streamd.plan.status import State, Status, StepView, UnitStatus
 from streamd.plan.unit import RESTART_STEPS_SINCE, Address, route_slice
+from streamd.route.change import Change, Kind, Refusal
 from streamd.route.model import Route, Settings
 
 _LOG: Final = logging.getLogger(__name__)
+
+_REFUSALS: Final[Mapping[Kind, type[ControlError]]] = {
+    Kind.NOT_FOUND: NotFoundError,
+    Kind.EXISTS: ExistsError,
+    Kind.INVALID: InvalidConfigurationError,
+    Kind.BY_HAND: ByHandError,
+    Kind.BUSY: BusyError,
+    Kind.FAILED: ControlError,
+}
 
 
 class Reconciler:
@@ -40,6 +59,7 @@ class Reconciler:
         self._store = store
         self._publish = publish
         self._reader = Reader("/", store.digest_key())
+        self._editor = Editor("/")
         self._lock = asyncio.Lock()
         self._good: dict[str, Route] = {}
         self._settings: Settings | None = None
@@ -133,6 +153,29 @@ class Reconciler:
             self._raise_problems(addresses)
 
         await self._run(act, wait=wait)
+
+    async def change(self, change: Change) -> None:
+        """Change the configuration on disk and carry out what follows. Raises: ControlError."""
+        async with self._lock:
+            # It reads, writes and waits for the disk: nobody else is to notice.
+            result = await asyncio.to_thread(
+                self._editor.apply,
+                change,
+                incumbents=dict(self._good),
+                ports=self._store.allocation.ports,
+                last_settings=self._settings,
+            )
+        if isinstance(result, Refusal):
+            raise _REFUSALS[result.kind]("\n".join((result.message, *map(str, result.diagnostics))))
+        await self.reload()
+
+    async def set_credential(self, name: str, secret: str) -> None:
+        """Put a secret into the credential store, replacing one of that name. Raises: ControlError."""
+        problem = await asyncio.to_thread(set_credential, Path("/") / CREDENTIALS_DIRECTORY, name, secret)
+        if problem:
+            raise InvalidConfigurationError(problem)
+        _LOG.info('credential "%s" was set', name)
+        await self.reload()
 
     async def _run(self, act: Callable[[], object], *, wait: bool) -> None:
         async def guarded() -> None:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from streamd.bus.connection import Variant
 from streamd.bus.names import DBUS_ERROR
+from streamd.bus.wire import Marshalled
 from streamd.route.diagnostic import nearest
 
 _SHOWN: Final = 100
@@ -26,7 +27,9 @@ class Call:
     arguments: list[Any]
 
 
-Handler = Callable[[Call], list[Any]] | Callable[[Call], Awaitable[list[Any]]]
+Body = list[Any] | Marshalled
+"""What a reply carries: its values, or their bytes."""
+Handler = Callable[[Call], Body] | Callable[[Call], Awaitable[Body]]
 """Returns the body of the reply. A plain function must be quick; a coroutine function gets a task of its own."""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Final
 
@@ -15,8 +17,10 @@ from streamd.bus.connection import (
     connect_system_bus,
 )
 from streamd.bus.document import Document
-from streamd.bus.names import BUS_NAME, DBUS_ERROR, ERROR, MANAGER, ROOT
-from streamd.bus.values import unpack
+from streamd.bus.names import BUS_NAME, DBUS_ERROR, ERROR, MANAGER, PROPERTIES, ROOT, address_path
+from streamd.bus.notice import Notice
+from streamd.bus.values import pack_table, unpack
+from streamd.bus.watch import watch
 
 _QUICK: Final = 25.0
 """Seconds for what is only read."""
@@ -86,19 +90,71 @@ class Client:
         noun = "Output" if "/" in address else "Route"
         await self._call(f"{verb.capitalize()}{noun}", "sa{sv}", address, options, within=_LONG)
 
-    async def _call(self, member: str, signature: str, *body: Any, within: float) -> Any:  # noqa: ANN401
+    async def add_route(self, name: str, table: Mapping[str, Any]) -> None:
+        """Make a route; the table is what its file says."""
+        await self._call("AddRoute", "sa{sv}a{sv}", name, pack_table(table), {}, within=_LONG)
+
+    async def add_output(self, address: str, table: Mapping[str, Any]) -> None:
+        """Add an output; the table is what stands below [output.NAME]."""
+        await self._call("AddOutput", "sa{sv}a{sv}", address, pack_table(table), {}, within=_LONG)
+
+    async def update_output(self, address: str, table: Mapping[str, Any]) -> None:
+        """Set keys of an output; None takes a key away."""
+        kept = pack_table({key: value for key, value in table.items() if value is not None})
+        removed = [key for key, value in table.items() if value is None]
+        options = {"remove": Variant("as", removed)} if removed else {}
+        await self._call("UpdateOutput", "sa{sv}a{sv}", address, kept, options, within=_LONG)
+
+    async def change(self, verb: str, address: str) -> None:
+        """Remove (`rm`) a route or an output, enable or disable an output."""
+        noun = "Output" if "/" in address else "Route"
+        member = {"rm": "Remove", "enable": "Enable", "disable": "Disable"}[verb]
+        await self._call(f"{member}{noun}", "sa{sv}", address, {}, within=_LONG)
+
+    async def set_credential(self, name: str, secret: str) -> None:
+        """Put a secret into the credential store, replacing one of that name."""
+        await self._call("SetCredential", "ssa{sv}", name, secret, {}, within=_LONG)
+
+    async def properties(self, address: str | None = None) -> Document:
+        """Return all properties of the daemon, or of one route or output, by name."""
+        path = ROOT if address is None else address_path(address)
+        try:
+            reply = await self._open_connection().call(
+                BUS_NAME, path, PROPERTIES, "GetAll", "s", [""], within=_QUICK, flags=self._flags
+            )
+        except BusError as error:
+            if address is not None and error.name == f"{DBUS_ERROR}.UnknownObject":
+                what = "output" if "/" in address else "route"
+                raise NoSuchThingError(f'there is no {what} "{address}"') from error
+            raise translate(error) from error
+        return dict(unpack(reply[0]))
+
+    async def watch(self) -> AsyncGenerator[Notice, None]:
+        """Yield all objects, then whatever changes, as streamd.bus.watch tells it; over the daemon's restarts too."""
+        try:
+            async with aclosing(watch(self._open_connection())) as notices:
+                async for notice in notices:
+                    yield notice
+        except BusError as error:
+            raise translate(error) from error
+
+    def _open_connection(self) -> Connection:
         if self._connection is None:
             raise NotRunningError("there is no connection")
+        return self._connection
+
+    async def _call(self, member: str, signature: str, *body: Any, within: float) -> Any:  # noqa: ANN401
         try:
-            reply = await self._connection.call(
+            reply = await self._open_connection().call(
                 BUS_NAME, ROOT, MANAGER, member, signature, body, within=within, flags=self._flags
             )
         except BusError as error:
-            raise _translate(error) from error
+            raise translate(error) from error
         return unpack(reply[0]) if reply else None
 
 
-def _translate(error: BusError) -> ClientError:
+def translate(error: BusError) -> ClientError:
+    """Return what an error on the bus means to somebody who asked streamd."""
     name = error.name.rpartition(".")[2]
     if isinstance(error, BusTimeoutError):
         return ClientError("streamd does not answer; see: journalctl -u streamd")

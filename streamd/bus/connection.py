@@ -14,7 +14,7 @@ from dbus_next import InvalidAddressError, Message, MessageFlag, MessageType, Na
 from dbus_next.constants import RequestNameReply
 from dbus_next.errors import AuthError
 
-from streamd.bus.transport import Bus, bound_signature_cache, marshal
+from streamd.bus.transport import Bus, ReadyMessage, bound_signature_cache, marshal
 
 __all__ = [
     "BusError",
@@ -27,6 +27,7 @@ __all__ = [
     "NameTakenError",
     "Variant",
     "connect_system_bus",
+    "ready_reply",
 ]
 
 _LOG: Final = logging.getLogger(__name__)
@@ -158,6 +159,22 @@ class Connection:
         Raises:
             BusError: the reply is an error (BusTimeoutError, DisconnectedError: there is none).
         """
+        reply = await self.ask(destination, path, interface, member, signature, body, within=within, flags=flags)
+        return list(reply.body)
+
+    async def ask(  # noqa: PLR0917
+        self,
+        destination: str,
+        path: str,
+        interface: str,
+        member: str,
+        signature: str = "",
+        body: Sequence[Any] = (),
+        *,
+        within: float = 25.0,
+        flags: MessageFlag = MessageFlag.NO_AUTOSTART,
+    ) -> Message:
+        """Do what `call` does and return the whole reply; its sender's signals before it have smaller serials."""
         message = _call_message(destination, path, interface, member, signature, body, flags)
         try:
             async with asyncio.timeout(within), self._slots:
@@ -168,7 +185,7 @@ class Connection:
         if reply.message_type is MessageType.ERROR:
             text = reply.body[0] if reply.body and isinstance(reply.body[0], str) else ""
             raise BusError(reply.error_name, text)
-        return list(reply.body)
+        return reply
 
     async def _exchange(self, message: Message) -> Message:
         if self._bus.gone:
@@ -202,6 +219,11 @@ class Connection:
         """Call a method whose reply nobody needs."""
         flags = MessageFlag.NO_REPLY_EXPECTED | MessageFlag.NO_AUTOSTART
         self.send(_call_message(destination, path, interface, member, signature, body, flags))
+
+    def emit_ready(self, path: str, interface: str, member: str, signature: str, body: bytes) -> None:
+        """Send a signal whose body is marshalled already."""
+        header = {"path": path, "interface": interface, "member": member, "signature": signature}
+        self.send(ReadyMessage(body, message_type=MessageType.SIGNAL, **header))
 
     def emit(self, path: str, interface: str, member: str, signature: str = "", body: Sequence[Any] = ()) -> None:
         """Send a signal to whoever listens."""
@@ -258,6 +280,17 @@ class Connection:
         for future in self._pending.values():
             if not future.done():
                 future.set_exception(DisconnectedError(_DISCONNECTED))
+
+
+def ready_reply(call: Message, signature: str, body: bytes) -> Message:
+    """Return the reply to a call with a body that is marshalled already."""
+    return ReadyMessage(
+        body,
+        message_type=MessageType.METHOD_RETURN,
+        reply_serial=call.serial,
+        destination=call.sender,
+        signature=signature,
+    )
 
 
 async def connect_system_bus(address: str | None = None) -> Connection:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from streamd.plan.status import Status, StepView
+from streamd.route.change import Change
 
 
 class ControlError(Exception):
@@ -38,6 +39,18 @@ class DisabledError(ControlError):
     name = "Disabled"
 
 
+class ExistsError(ControlError):
+    """There is one of that name already."""
+
+    name = "AlreadyExists"
+
+
+class ByHandError(ControlError):
+    """A file that a person wrote stands in the way."""
+
+    name = "WrittenByHand"
+
+
 class Control(Protocol):
     """Implemented by the reconciler. Addresses are ROUTE (all of its units) or ROUTE/OUTPUT."""
 
@@ -62,6 +75,16 @@ class Control(Protocol):
 
     async def stop(self, address: str, *, wait: bool) -> None:
         """Stop it, and remember over reboots that an operator stopped it. Raises: ControlError."""
+
+    async def change(self, change: Change) -> None:
+        """Change the configuration on disk and carry out what follows.
+
+        Raises:
+            ControlError: nothing was changed.
+        """
+
+    async def set_credential(self, name: str, secret: str) -> None:
+        """Put a secret into the credential store, replacing one of that name. Raises: ControlError."""
 
     async def restart(self, address: str, *, wait: bool) -> None:
         """Stop it and start it again. Raises: ControlError."""

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from streamd.bus.call import Call, CallError, Handler, quoted
-from streamd.bus.connection import Connection, Message, MessageFlag
+from streamd.bus.call import Body, Call, CallError, Handler, quoted
+from streamd.bus.connection import Connection, Message, MessageFlag, ready_reply
 from streamd.bus.control import ControlError
 from streamd.bus.gate import Gate
 from streamd.bus.names import DBUS_ERROR, ERROR, INTROSPECTABLE, OBJECT_MANAGER, PEER, PROPERTIES, ROOT
@@ -18,6 +18,7 @@ from streamd.bus.objects import Objects
 from streamd.bus.schema import Interface, Method
 from streamd.bus.turns import Caller, Turns
 from streamd.bus.values import clean
+from streamd.bus.wire import Marshalled
 
 _LOG: Final = logging.getLogger(__name__)
 _MACHINE_ID: Final = Path("/etc/machine-id")
@@ -120,8 +121,12 @@ class Dispatcher:
         except Exception as error:  # noqa: BLE001 (the edge: whatever happens becomes an error reply)
             self._refuse(caller, message, error)
 
-    def _answer(self, caller: Caller, message: Message, method: Method, body: list[Any]) -> None:
-        self._turns.reply(caller, message, Message.new_method_return(message, method.returns, body))
+    def _answer(self, caller: Caller, message: Message, method: Method, body: Body) -> None:
+        if isinstance(body, Marshalled):
+            reply = ready_reply(message, method.returns, body.body)
+        else:
+            reply = Message.new_method_return(message, method.returns, body)
+        self._turns.reply(caller, message, reply)
 
     def _refuse(self, caller: Caller, message: Message, error: Exception) -> None:
         if isinstance(error, CallError):
@@ -137,6 +142,9 @@ class Dispatcher:
     def _standard_handlers(self) -> dict[tuple[str, str], Handler]:
         objects = self._objects
 
+        def get_all(call: Call) -> Marshalled:
+            return Marshalled(objects.all_properties(call.path, *call.arguments))
+
         def set_property(call: Call) -> list[Any]:
             interface, name, _value = call.arguments
             objects.property(call.path, interface, name)
@@ -147,9 +155,9 @@ class Dispatcher:
             (PEER, "Ping"): lambda _call: [],
             (PEER, "GetMachineId"): _machine_id,
             (PROPERTIES, "Get"): lambda call: [objects.property(call.path, *call.arguments)],
-            (PROPERTIES, "GetAll"): lambda call: [objects.properties(call.path, *call.arguments)],
+            (PROPERTIES, "GetAll"): get_all,
             (PROPERTIES, "Set"): set_property,
-            (OBJECT_MANAGER, "GetManagedObjects"): lambda _call: [objects.managed()],
+            (OBJECT_MANAGER, "GetManagedObjects"): lambda _call: Marshalled(objects.managed()),
         }
 
 

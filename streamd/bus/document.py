@@ -23,6 +23,11 @@ def status_document(status: Status) -> Document:
 
 def route_document(route: RouteStatus) -> Document:
     """Return a route with its outputs."""
+    return {**bare_route_document(route), "outputs": [output_document(output) for output in route.outputs]}
+
+
+def bare_route_document(route: RouteStatus) -> Document:
+    """Return a route without its outputs."""
     return {
         "route": route.name,
         "address": route.name,
@@ -35,7 +40,6 @@ def route_document(route: RouteStatus) -> Document:
         "group": route.group,
         "broken": route.broken,
         **_state_document(route),
-        "outputs": [output_document(output) for output in route.outputs],
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 BUS_NAME: Final = "org.streamd1"
@@ -25,6 +26,7 @@ PROPERTIES: Final = "org.freedesktop.DBus.Properties"
 OBJECT_MANAGER: Final = "org.freedesktop.DBus.ObjectManager"
 
 
+@lru_cache(maxsize=8192)
 def escape(label: str) -> str:
     """Return a name as one element of an object path, as sd_bus_path_encode(3) escapes it."""
     if not label:
@@ -44,3 +46,9 @@ def route_path(route: str) -> str:
 def output_path(route: str, output: str) -> str:
     """Return the object of an output."""
     return f"{ROOT}/output/{escape(route)}/{escape(output)}"
+
+
+def address_path(address: str) -> str:
+    """Return the object of ROUTE or ROUTE/OUTPUT."""
+    route, slash, output = address.partition("/")
+    return output_path(route, output) if slash else route_path(route)

@@ -12,6 +12,7 @@ from streamd.bus.names import INTROSPECTABLE, OBJECT_MANAGER, PEER, PROPERTIES, 
 from streamd.bus.schema import Interface, interfaces
 from streamd.bus.tree import Added, Changed, Removed, Tree, changes
 from streamd.bus.values import pack
+from streamd.bus.wire import Entries, dictionary, entries, joined, object_entry, properties_changed
 
 _LOG: Final = logging.getLogger(__name__)
 _DOCTYPE: Final = (
@@ -20,18 +21,20 @@ _DOCTYPE: Final = (
 )
 _EVERYWHERE: Final = (INTROSPECTABLE, PEER)
 
-Packed = dict[str, Variant]
-"""Properties as a{sv}."""
-
 
 class Objects:
-    """All objects of one moment; `replace` leads to the next and sends what listeners must know."""
+    """All objects of one moment; `replace` leads to the next and sends what listeners must know.
+
+    What an object looks like on the wire is kept until it changes, and the reply with all objects too.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._tree: Tree = {}
         self._children: dict[str, tuple[str, ...]] = {}
-        self._packed: dict[str, dict[str, Packed]] = {}
+        self._entries: dict[str, dict[str, Entries]] = {}
+        self._objects: dict[str, bytes] = {}
+        self._managed: bytes | None = None
 
     def replace(self, tree: Tree) -> None:
         """Export these objects in place of the last ones."""
@@ -40,7 +43,10 @@ class Objects:
         if any(not isinstance(change, Changed) for change in found):
             self._children = _children(tree)
         for change in found:
-            self._packed.pop(change.path, None)
+            self._entries.pop(change.path, None)
+            if change.path != ROOT:
+                self._objects.pop(change.path, None)
+                self._managed = None
         if old:  # the first objects are there before anybody can know the name
             for change in found:
                 self._tell(change)
@@ -48,16 +54,17 @@ class Objects:
     def _tell(self, change: Added | Removed | Changed) -> None:
         match change:
             case Added(path):
-                self._connection.emit(ROOT, OBJECT_MANAGER, "InterfacesAdded", "oa{sa{sv}}", [path, self.packed(path)])
+                body = self._object(path)
+                self._connection.emit_ready(ROOT, OBJECT_MANAGER, "InterfacesAdded", "oa{sa{sv}}", body)
             case Removed(path, names):
                 self._connection.emit(ROOT, OBJECT_MANAGER, "InterfacesRemoved", "oas", [path, list(names)])
             case Changed(path, interface, names):
                 schema = interfaces()[interface].properties
-                values = self.packed(path)[interface]
-                changed = {name: values[name] for name in names if schema[name].emits}
+                values = self._tree[path][interface]
+                changed = {name: (schema[name].signature, values[name]) for name in names if schema[name].emits}
                 if changed:
-                    body = [interface, changed, []]
-                    self._connection.emit(path, PROPERTIES, "PropertiesChanged", "sa{sv}as", body)
+                    body = properties_changed(interface, entries(changed))
+                    self._connection.emit_ready(path, PROPERTIES, "PropertiesChanged", "sa{sv}as", body)
 
     def interfaces_at(self, path: str) -> list[Interface]:
         """Return the interfaces of an object, the standard ones first; empty where there is no such path."""
@@ -75,43 +82,55 @@ class Objects:
         parts += [f'  <node name="{child}"/>\n' for child in self._children.get(path, ())]
         return "".join([*parts, "</node>\n"])
 
-    def packed(self, path: str) -> dict[str, Packed]:
+    def _interfaces(self, path: str) -> dict[str, Entries]:
         """Return the properties of all interfaces of an object, by interface."""
-        found = self._packed.get(path)
+        found = self._entries.get(path)
         if found is None:
             found = {
-                name: {
-                    key: pack(schema.signature, properties[key])
-                    for key, schema in interfaces()[name].properties.items()
-                }
+                name: entries(
+                    {key: (schema.signature, properties[key]) for key, schema in interfaces()[name].properties.items()}
+                )
                 for name, properties in self._tree[path].items()
             }
-            self._packed[path] = found
+            self._entries[path] = found
         return found
 
-    def properties(self, path: str, interface: str) -> Packed:
-        """Return the properties of one interface, or of all where `interface` is empty. Raises: CallError."""
+    def _object(self, path: str) -> bytes:
+        """Return an object as an entry of GetManagedObjects' reply."""
+        found = self._objects.get(path)
+        if found is None:
+            found = self._objects[path] = object_entry(path, self._interfaces(path))
+        return found
+
+    def _named(self, path: str, interface: str) -> list[str]:
+        """Return the interfaces that a caller means, which are all where `interface` is empty. Raises: CallError."""
         if path not in self._tree:
             raise CallError.standard("UnknownObject", f"there is no object {quoted(path)} with properties")
-        packed = self.packed(path)
         if not interface:
-            return {name: value for values in packed.values() for name, value in values.items()}
-        if interface in packed:
-            return packed[interface]
+            return list(self._tree[path])
+        if interface in self._tree[path]:
+            return [interface]
         if any(interface == known.name for known in self.interfaces_at(path)):
-            return {}
+            return []
         raise CallError.standard("UnknownInterface", f"the object has no interface {quoted(interface)}")
+
+    def all_properties(self, path: str, interface: str) -> bytes:
+        """Return GetAll's reply. Raises: CallError."""
+        names = self._named(path, interface)
+        return dictionary(joined(self._interfaces(path)[name] for name in names))
 
     def property(self, path: str, interface: str, name: str) -> Variant:
         """Return one property. Raises: CallError."""
-        values = self.properties(path, interface)
-        if name not in values:
-            raise CallError.standard("UnknownProperty", f"there is no property {quoted(name)}")
-        return values[name]
+        for found in self._named(path, interface):
+            if name in self._tree[path][found]:
+                return pack(interfaces()[found].properties[name].signature, self._tree[path][found][name])
+        raise CallError.standard("UnknownProperty", f"there is no property {quoted(name)}")
 
-    def managed(self) -> dict[str, dict[str, Packed]]:
-        """Return all objects below the root, which is the ObjectManager itself."""
-        return {path: self.packed(path) for path in self._tree if path != ROOT}
+    def managed(self) -> bytes:
+        """Return GetManagedObjects' reply: all objects below the root, which is the ObjectManager itself."""
+        if self._managed is None:
+            self._managed = dictionary(joined(self._object(path) for path in self._tree if path != ROOT))
+        return self._managed
 
 
 def _children(tree: Tree) -> dict[str, tuple[str, ...]]:

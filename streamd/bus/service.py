@@ -3,29 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from streamd.bus.call import Call, CallError, Handler, quoted, take_options
+from streamd.bus.changes import change_handlers
 from streamd.bus.connection import Connection
 from streamd.bus.control import Control, NotFoundError
 from streamd.bus.dispatch import Dispatcher
 from streamd.bus.document import (
     Document,
     diagnostics_document,
-    output_document,
-    route_document,
-    status_document,
     steps_document,
 )
 from streamd.bus.gate import Gate
 from streamd.bus.names import BUS_NAME, MANAGER, OUTPUT, ROUTE
 from streamd.bus.objects import Objects
-from streamd.bus.tree import addresses, build
+from streamd.bus.replies import StatusReplies
+from streamd.bus.tree import Builder, addresses
 from streamd.bus.values import pack_document
+from streamd.bus.wire import Marshalled
 from streamd.plan.status import Status, StepView
+from streamd.route.diagnostic import Diagnostic
+from streamd.route.model import NAME_PATTERN, Settings
+from streamd.route.parse import SUFFIX, parse_route
 
 _VERBS: Final = ("Start", "Stop", "Restart")
+_MAX_TEXT: Final = 1 << 16
+"""Bytes of a route file that everybody may have checked."""
+_MAX_DIAGNOSTICS: Final = 100
+
+Check = Callable[[str, str], Sequence[Diagnostic]]
+"""Returns what is wrong with a route file, from its path and its text. It is called in a thread, one at a time."""
+
+
+def check_alone(path: str, text: str) -> Sequence[Diagnostic]:
+    """Judge a route file by itself, with the settings that streamd has by default."""
+    return parse_route(path, text, Settings()).diagnostics
 
 
 class Service:
@@ -34,12 +48,19 @@ class Service:
     `publish` may be called at any time with a new status; `open` exports the latest one and takes the name.
     """
 
-    def __init__(self, connection: Connection, control: Control, *, gate: Gate | None = None) -> None:
+    def __init__(
+        self, connection: Connection, control: Control, *, gate: Gate | None = None, check: Check = check_alone
+    ) -> None:
+        """Take the bus, what carries calls out, who decides about callers, and what judges the text of a route."""
         self._connection = connection
         self._control = control
+        self._check_text = check
+        self._checking = asyncio.Lock()
         self._status: Status | None = None
         self._addresses: dict[str, str] = {}
+        self._builder = Builder()
         self._objects = Objects(connection)
+        self._replies = StatusReplies(control.status)
         self._plans = _Plans(control)
         self._dispatcher = Dispatcher(connection, gate or Gate(connection), self._objects, self._handlers())
 
@@ -59,15 +80,18 @@ class Service:
         if status is self._status:
             return
         self._status = status
+        self._replies.replace(status)
         self._addresses = addresses(status)
-        self._objects.replace(build(status))
+        self._objects.replace(self._builder.build(status))
 
     def _handlers(self) -> dict[tuple[str, str], Handler]:
         found: dict[tuple[str, str], Handler] = {
             (MANAGER, "Reload"): self._reload,
             (MANAGER, "Plan"): self._plan_steps,
             (MANAGER, "GetStatus"): self._get_status,
+            (MANAGER, "Check"): self._check,
         }
+        found |= change_handlers(self._control)
         for verb in _VERBS:
             found[MANAGER, f"{verb}Output"] = self._by_address(verb, is_output=True)
             found[MANAGER, f"{verb}Route"] = self._by_address(verb, is_output=False)
@@ -125,12 +149,23 @@ class Service:
         steps = await self._plans.next()
         return [[pack_document(step) for step in steps_document(steps)]]
 
-    def _get_status(self, call: Call) -> list[Any]:
+    async def _check(self, call: Call) -> list[Any]:
+        text, options = call.arguments
+        name = take_options(options, {"name": "s"}).get("name", "route")
+        if not NAME_PATTERN.fullmatch(name):
+            raise CallError.standard("InvalidArgs", f"{quoted(name)} is no name of a route")
+        if len(text.encode()) > _MAX_TEXT:
+            raise CallError.standard("LimitsExceeded", f"the text has more than {_MAX_TEXT // 1024} KiB")
+        # It may take long, and everybody may ask: in a thread others get their turns, and there is never more than one.
+        async with self._checking:
+            found = await asyncio.to_thread(self._check_text, f"{name}{SUFFIX}", text)
+        return [[pack_document(document) for document in diagnostics_document(found[:_MAX_DIAGNOSTICS])]]
+
+    def _get_status(self, call: Call) -> Marshalled:
         options = take_options(call.arguments[0], {"address": "s"})
-        status = self._status or self._control.status
         if "address" not in options:
-            return [pack_document(status_document(status))]
-        return [pack_document(_part(status, options["address"]))]
+            return Marshalled(self._replies.everything())
+        return Marshalled(self._replies.part(options["address"]))
 
 
 class _Plans:
@@ -160,15 +195,3 @@ class _Plans:
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-
-
-def _part(status: Status, address: str) -> Document:
-    """Return one route or output. Raises: NotFoundError."""
-    for route in status.routes:
-        if route.name == address:
-            return route_document(route)
-        for output in route.outputs:
-            if output.address == address:
-                return output_document(output)
-    what = "output" if "/" in address else "route"
-    raise NotFoundError(f"there is no {what} {quoted(address)}")

@@ -14,7 +14,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Literal
 
-from dbus_next import BusType, Message, MessageType
+from dbus_next import BusType, Message, MessageType, Variant
+from dbus_next._private.constants import LITTLE_ENDIAN, PROTOCOL_VERSION, HeaderField
+from dbus_next._private.marshaller import Marshaller
 from dbus_next._private.unmarshaller import Unmarshaller
 from dbus_next.aio import MessageBus
 from dbus_next.signature import SignatureTree
@@ -32,6 +34,35 @@ _MAX_SIGNATURES: Final = 1000
 def marshal(message: Message) -> bytes:
     """Return a message as it goes over the wire."""
     return bytes(message._marshall())  # noqa: SLF001 (dbus-next has no public name for it)
+
+
+class ReadyMessage(Message):  # type: ignore[misc]
+    """A reply or a signal whose body is marshalled already, in little-endian order."""
+
+    def __init__(self, body: bytes, **header: Any) -> None:  # noqa: ANN401 (as Message takes them)
+        super().__init__(**header)
+        self._ready_body = body
+
+    def _marshall(self, negotiate_unix_fd: bool = False) -> bytes:
+        del negotiate_unix_fd
+        fields = [
+            [field.value, Variant(signature, value)]
+            for field, signature, value in (
+                (HeaderField.PATH, "o", self.path),
+                (HeaderField.INTERFACE, "s", self.interface),
+                (HeaderField.MEMBER, "s", self.member),
+                (HeaderField.REPLY_SERIAL, "u", self.reply_serial),
+                (HeaderField.DESTINATION, "s", self.destination),
+                (HeaderField.SIGNATURE, "g", self.signature),
+            )
+            if value
+        ]
+        size = len(self._ready_body)
+        head = [LITTLE_ENDIAN, self.message_type.value, self.flags.value, PROTOCOL_VERSION, size, self.serial, fields]
+        header = Marshaller("yyyyuua(yv)", head)
+        header.marshall()
+        header.align(8)
+        return bytes(header.buffer) + self._ready_body
 
 
 def bound_signature_cache() -> None:
@@ -55,7 +86,7 @@ class Writer:
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
-        self._queue: deque[bytes] = deque()
+        self._queue: deque[bytes | memoryview] = deque()
         self._waiting = False
         self.backlog = 0
         self.idle = asyncio.Event()
@@ -86,7 +117,7 @@ class Writer:
                     sent = 0
                 self.backlog -= sent
                 if sent < len(chunk):
-                    self._queue.appendleft(chunk[sent:])
+                    self._queue.appendleft(memoryview(chunk)[sent:])
                     return
         except OSError as error:
             self._bus.fail(error)
@@ -95,7 +126,7 @@ class Writer:
         self._bus.stop_writing()
         self.idle.set()
 
-    def _gather(self) -> bytes:
+    def _gather(self) -> bytes | memoryview:
         parts = [self._queue.popleft()]
         size = len(parts[0])
         while self._queue and size + len(self._queue[0]) <= _WRITE_SIZE:
@@ -188,7 +219,7 @@ class Bus(MessageBus):  # type: ignore[misc]
         """Undo `start_writing`."""
         self._loop.remove_writer(self._fd)
 
-    def transmit(self, data: bytes) -> int:
+    def transmit(self, data: bytes | memoryview) -> int:
         """Send what the socket takes and return how many bytes that was. Raises: OSError."""
         return int(self._sock.send(data))
 

@@ -46,12 +46,28 @@ Change = Added | Removed | Changed
 
 def build(status: Status) -> Tree:
     """Return all objects, the root first, each route before its outputs."""
-    tree: dict[str, Interfaces] = {ROOT: {MANAGER: manager_properties(status)}}
-    for route in status.routes:
-        tree[route_path(route.name)] = {ROUTE: route_properties(route)}
-        for output in route.outputs:
-            tree[output_path(output.route, output.name)] = {OUTPUT: output_properties(output)}
-    return tree
+    return Builder().build(status)
+
+
+class Builder:
+    """Makes one tree after the other; what did not change is the very object that it was in the last one."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, tuple[RouteStatus | OutputStatus, Interfaces]] = {}
+
+    def build(self, status: Status) -> Tree:
+        """Return all objects, the root first, each route before its outputs."""
+        made: dict[str, tuple[RouteStatus | OutputStatus, Interfaces]] = {}
+        for route in status.routes:
+            path = route_path(route.name)
+            known = self._last.get(path)
+            made[path] = known if known and known[0] == route else (route, {ROUTE: route_properties(route)})
+            for output in route.outputs:
+                path = output_path(output.route, output.name)
+                known = self._last.get(path)
+                made[path] = known if known and known[0] == output else (output, {OUTPUT: output_properties(output)})
+        self._last = made
+        return {ROOT: {MANAGER: manager_properties(status)}} | {path: found for path, (_, found) in made.items()}
 
 
 def changes(old: Tree, new: Tree) -> Iterator[Change]:
@@ -66,6 +82,8 @@ def changes(old: Tree, new: Tree) -> Iterator[Change]:
         if path not in old:
             yield Added(path)
     for path in sorted((path for path in new if path in old), key=lambda path: path == ROOT):
+        if new[path] is old[path]:
+            continue
         for interface, properties in new[path].items():
             before = old[path].get(interface, {})
             if properties != before:

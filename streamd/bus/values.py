@@ -42,6 +42,24 @@ def _signature(value: object) -> str:
     return "s" if isinstance(value, str) else "aa{sv}"
 
 
+def pack_table(table: Mapping[str, Any]) -> dict[str, Variant]:
+    """Return a table of a route file as a{sv}: str is s, bool is b, int is x, a list is av, a table is a{sv}."""
+    return {key: _pack_value(value) for key, value in table.items()}
+
+
+def _pack_value(value: Any) -> Variant:  # noqa: ANN401
+    match value:
+        case bool():
+            return Variant("b", value)
+        case int():
+            return Variant("x", value)
+        case list():
+            return Variant("av", [_pack_value(item) for item in value])
+        case dict():
+            return Variant("a{sv}", pack_table(value))
+    return Variant("s", clean(str(value)))
+
+
 def unpack(value: Any) -> Any:  # noqa: ANN401
     """Return a received value without the variants in it."""
     if isinstance(value, Variant):

@@ -72,6 +72,11 @@ def render_output(output: Document, style: Style, now: int) -> str:
     return "\n".join([title, *_field_lines(fields)]) + "\n"
 
 
+def render_thing(thing: Document, style: Style, now: int) -> str:
+    """Return one route or output, in detail."""
+    return (render_output if "output" in thing else render_route)(thing, style, now)
+
+
 def render_steps(steps: Iterable[Document], style: Style) -> str:
     """Return what a reload would do; units that stay as they are are only counted."""
     steps = list(steps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -17,7 +18,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _clear() -> None:
     for directory in (host.CONF, host.CREDENTIALS):
         for path in directory.iterdir():
-            path.unlink()
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
     if host.run("systemctl", "is-active", "streamd.service", check=False).stdout.strip() != "active":
         host.run("systemctl", "reset-failed", "streamd.service", check=False)
         host.run("systemctl", "start", "streamd.service")

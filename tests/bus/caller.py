@@ -20,6 +20,7 @@ _METHODS = {
     "StartOutput": (MANAGER, "sa{sv}", ["studio-a/youtube", {}]),
     "StopRoute": (MANAGER, "sa{sv}", ["studio-a", {}]),
     "Plan": (MANAGER, "a{sv}", [{}]),
+    "Check": (MANAGER, "sa{sv}", ["", {}]),
     "GetStatus": (MANAGER, "a{sv}", [{}]),
     "Set": ("org.freedesktop.DBus.Properties", "ssv", [MANAGER, "Version", Variant("s", "x")]),
     "GetManagedObjects": ("org.freedesktop.DBus.ObjectManager", "", []),

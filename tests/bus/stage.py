@@ -14,9 +14,10 @@ from streamd.bus.names import BUS_NAME
 from streamd.bus.service import Service
 from streamd.bus.values import unpack
 from streamd.plan.status import OutputStatus, RouteStatus, State, Status, StepView, UnitStatus
+from streamd.route.change import Change
 from streamd.route.diagnostic import Diagnostic, Span
 
-__all__ = ["MANAGER", "ROOT", "FakeControl", "Stage", "Variant", "output", "route", "stage", "unpack"]
+__all__ = ["MANAGER", "ROOT", "FakeControl", "Stage", "State", "Variant", "output", "route", "stage", "unpack"]
 
 ROOT = "/org/streamd1"
 MANAGER = "org.streamd1.Manager"
@@ -104,6 +105,12 @@ class FakeControl:
 
     async def restart(self, address: str, *, wait: bool) -> None:
         await self._ask("restart", address, wait)
+
+    async def change(self, change: Change) -> None:
+        await self._ask("change", change)
+
+    async def set_credential(self, name: str, secret: str) -> None:
+        await self._ask("set_credential", name, len(secret))
 
 
 @dataclass

@@ -62,7 +62,7 @@ async def test_root_needs_no_polkit(bus: str) -> None:
 
 async def test_nobody_reads_everything_without_polkit_and_changes_nothing(bus: str) -> None:
     async with stage(bus) as it:
-        for member in ("GetStatus", "Plan", "GetManagedObjects"):
+        for member in ("GetStatus", "Plan", "Check", "GetManagedObjects"):
             assert (await call_as_nobody(bus, member))[0] == "ok"
         it.control.asked.clear()
         for member in ("Reload", "StartOutput", "StopRoute", "Set"):
@@ -132,7 +132,9 @@ async def test_a_polkit_that_answers_nonsense_is_a_no(bus: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in interfaces() if name.startswith("org.streamd1.")])
 def test_every_method_says_who_may_call_it(name: str) -> None:
-    reading = {"Plan", "GetStatus"}
+    access = dict.fromkeys(("Plan", "GetStatus", "Check"), Access.READ)
+    changing = ("AddRoute", "RemoveRoute", "AddOutput", "UpdateOutput", "RemoveOutput", "EnableOutput", "DisableOutput")
+    access |= dict.fromkeys((*changing, "SetCredential"), Access.CONFIGURE)
     for method in interfaces()[name].methods.values():
         assert f'<method name="{method.name}">' in interfaces()[name].xml
-        assert method.access is (Access.READ if method.name in reading else Access.CONTROL)
+        assert method.access is access.get(method.name, Access.CONTROL)

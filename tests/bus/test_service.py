@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from importlib import resources
@@ -203,6 +204,43 @@ async def test_reload_and_plan(bus: str) -> None:
             {"action": "keep", "address": "studio-a", "unit": "u", "reason": "nothing changed"}
         ]
         assert it.control.asked == [("reload",), ("plan",)]
+
+
+async def test_check_tells_what_is_wrong_with_a_text(bus: str) -> None:
+    good = '[input]\nurl = "udp://0.0.0.0:5000"\n'
+    async with stage(bus) as it:
+        assert await it.manager("Check", "sa{sv}", good, {}) == []
+        (found,) = await it.manager("Check", "sa{sv}", good + "ttl = 1\n", {"name": Variant("s", "studio-a")})
+        assert (found["path"], found["line"], found["text"]) == ("studio-a.toml", 3, "ttl = 1")
+        (found,) = await it.manager("Check", "sa{sv}", '[input]\nurl = "', {})
+        assert found["path"] == "route.toml"
+        for name in ("../etc/passwd", "", "a\nb", "x" * 1000):
+            error = await refused(it.manager("Check", "sa{sv}", good, {"name": Variant("s", name)}))
+            assert error.name == "org.freedesktop.DBus.Error.InvalidArgs"
+        for size in (65537, 1 << 18):
+            error = await refused(it.manager("Check", "sa{sv}", "#" * size, {}))
+            assert error.name == "org.freedesktop.DBus.Error.LimitsExceeded"
+        many = await it.manager("Check", "sa{sv}", "".join(f"k{n} = 1\n" for n in range(300)), {})
+        assert len(many) == 100
+        assert not it.control.asked
+
+
+async def test_a_long_check_holds_up_nobody(bus: str) -> None:
+    held, release = threading.Event(), threading.Event()
+
+    def hold(path: str, text: str) -> tuple[()]:
+        del path, text
+        held.set()
+        assert release.wait(20)
+        return ()
+
+    async with stage(bus) as it:
+        it.service._check_text = hold
+        checks = [asyncio.ensure_future(it.manager("Check", "sa{sv}", "", {})) for _ in range(3)]
+        await asyncio.to_thread(held.wait, 20)
+        await it.manager("GetStatus", "a{sv}", {})
+        release.set()
+        assert await asyncio.gather(*checks) == [[], [], []]
 
 
 async def test_many_plans_at_once_are_few(bus: str) -> None:

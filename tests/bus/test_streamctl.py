@@ -14,25 +14,8 @@ import pytest
 
 from streamd.bus.control import DisabledError
 from streamd.ctl import main as ctl
+from tests.bus.run import ROOT, streamctl
 from tests.bus.stage import STATUS, stage
-
-ROOT = Path(__file__).parents[2]
-
-
-async def streamctl(bus: str, *argv: str, nobody: bool = False) -> tuple[int, str, str]:
-    drop = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if nobody else []
-    process = await asyncio.create_subprocess_exec(
-        *(*drop, sys.executable, "-m", "streamd.ctl.main", *argv),
-        cwd=ROOT,
-        env={**os.environ, "DBUS_SYSTEM_BUS_ADDRESS": bus, "PYTHONIOENCODING": "utf-8"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    assert process.returncode is not None
-    assert b"Traceback" not in err
-    return process.returncode, out.decode(), err.decode()
 
 
 async def test_everything_that_reads(bus: str) -> None:

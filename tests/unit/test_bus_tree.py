@@ -6,7 +6,7 @@ import pytest
 
 from streamd.bus.names import escape, output_path
 from streamd.bus.schema import Access, interfaces
-from streamd.bus.tree import Added, Changed, Removed, addresses, build, changes
+from streamd.bus.tree import Added, Builder, Changed, Removed, addresses, build, changes
 from streamd.plan.status import OutputStatus, RouteStatus, State, Status, UnitStatus
 
 
@@ -61,6 +61,16 @@ def test_names_are_escaped_as_systemd_does(name: str, path: str) -> None:
 
 def test_nothing_changed() -> None:
     assert not list(changes(build(a_status(x=State.RUNNING)), build(a_status(x=State.RUNNING))))
+
+
+def test_what_did_not_change_is_not_made_anew() -> None:
+    builder = Builder()
+    old = builder.build(a_status(x=State.RUNNING, y=State.RUNNING))
+    new = builder.build(a_status(x=State.RUNNING, y=State.FAILED))
+    same = [path for path in new if new[path] is old[path]]
+    assert same == [output_path("a", "x")]
+    assert new == build(a_status(x=State.RUNNING, y=State.FAILED))
+    assert list(new) == list(old)
 
 
 def test_changes_come_in_order() -> None:

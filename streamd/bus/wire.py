@@ -1,0 +1,167 @@
+"""Dictionaries in D-Bus' wire format, marshalled once and joined often. Pure.
+
+With 1,000 outputs, marshalling everything anew for whoever asks for everything would keep all others waiting. All here
+is little-endian, and begins at a multiple of 8 bytes, where D-Bus puts every message's body and every entry of a
+dictionary: so what is marshalled once is right wherever it is put.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from struct import Struct
+from typing import Any, Final
+
+from streamd.bus.values import clean
+
+_PADDING: Final = tuple(bytes(number) for number in range(8))
+_UINT32: Final = Struct("<I").pack
+_UINT64: Final = Struct("<Q").pack
+_FALSE, _TRUE = _UINT32(0), _UINT32(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Marshalled:
+    """The body of a reply, ready to be sent; it stands in for the list of return values."""
+
+    body: bytes
+
+
+class Entries(bytes):
+    """The entries of one a{sv}, without the length that stands before them."""
+
+    __slots__ = ()
+
+
+def entries(values: Mapping[str, tuple[str, Any]]) -> Entries:
+    """Return an a{sv}.
+
+    Args:
+        values: signature and value by key. Signatures are b, u, t, s, o, ao, as and aa{sv}; the value of the last is a
+            list of Documents or Entries. Texts are made fit for D-Bus.
+    """
+    out = bytearray()
+    for key, (signature, value) in values.items():
+        out += _PADDING[-len(out) & 7]
+        _string(out, key)
+        out.append(len(signature))
+        out += signature.encode("ascii")
+        out.append(0)
+        _value(out, signature, value)
+    return Entries(out)
+
+
+def document_entries(document: Mapping[str, Any]) -> Entries:
+    """Return a Document as an a{sv}: str is s, bool is b, int is t, a list of Documents or Entries is aa{sv}."""
+    return entries({key: (signature_of(value), value) for key, value in document.items()})
+
+
+def signature_of(value: object) -> str:
+    """Return the signature of a value in a Document."""
+    if isinstance(value, bool):
+        return "b"
+    if isinstance(value, int):
+        return "t"
+    return "s" if isinstance(value, str) else "aa{sv}"
+
+
+def dictionary(entries: bytes) -> bytes:
+    """Return what a body holds that is one a{sv}, or another dictionary with these entries."""
+    return _UINT32(len(entries)) + _PADDING[4] + entries
+
+
+def object_entry(path: str, interfaces: Mapping[str, Entries]) -> bytes:
+    """Return one entry of a{oa{sa{sv}}}."""
+    out = bytearray()
+    _string(out, path)
+    inner = joined(_named(name, found) for name, found in interfaces.items())
+    _array(out, inner, 8)
+    return bytes(out)
+
+
+def properties_changed(interface: str, changed: Entries) -> bytes:
+    """Return the body of PropertiesChanged, sa{sv}as: nothing is ever invalidated without its value."""
+    out = bytearray()
+    _string(out, interface)
+    _array(out, changed, 8)
+    out += _PADDING[-len(out) & 3]
+    out += _FALSE
+    return bytes(out)
+
+
+def _named(name: str, properties: Entries) -> bytes:
+    out = bytearray()
+    _string(out, name)
+    _array(out, properties, 8)
+    return bytes(out)
+
+
+def joined(parts: Iterable[bytes]) -> bytes:
+    """Return entries one after the other, each at a multiple of 8."""
+    found: list[bytes] = []
+    for part in parts:
+        found += (part, _PADDING[-len(part) & 7])
+    return b"".join(found[:-1])
+
+
+def documents(contents: Sequence[Entries]) -> bytes:
+    """Return what a body holds that is one aa{sv}."""
+    out = bytearray()
+    _value(out, "aa{sv}", contents)
+    return bytes(out)
+
+
+def _value(out: bytearray, signature: str, value: Any) -> None:  # noqa: ANN401
+    match signature:
+        case "s" | "o":
+            out += _PADDING[-len(out) & 3]
+            _string(out, value)
+        case "b":
+            out += _PADDING[-len(out) & 3]
+            out += _TRUE if value else _FALSE
+        case "u":
+            out += _PADDING[-len(out) & 3]
+            out += _UINT32(value)
+        case "t":
+            out += _PADDING[-len(out) & 7]
+            out += _UINT64(value)
+        case "ao" | "as":
+            begin = _begin_array(out)
+            for item in value:
+                out += _PADDING[-len(out) & 3]
+                _string(out, item)
+            _end_array(out, begin)
+        case "aa{sv}":
+            begin = _begin_array(out)
+            for item in value:
+                out += _PADDING[-len(out) & 3]
+                _array(out, item if isinstance(item, Entries) else document_entries(item), 8)
+            _end_array(out, begin)
+        case _:
+            raise ValueError(f"values of type {signature} are not marshalled here")
+
+
+def _string(out: bytearray, text: str) -> None:
+    """Append a string at a multiple of 4, where the caller stands."""
+    data = clean(text).encode()
+    out += _UINT32(len(data))
+    out += data
+    out.append(0)
+
+
+def _array(out: bytearray, content: bytes, alignment: int) -> None:
+    out += _PADDING[-len(out) & 3]
+    out += _UINT32(len(content))
+    out += _PADDING[-len(out) & (alignment - 1)]
+    out += content
+
+
+def _begin_array(out: bytearray) -> int:
+    """Append room for the length of an array, and return where its elements begin: they are aligned to 4."""
+    out += _PADDING[-len(out) & 3]
+    out += _FALSE
+    return len(out)
+
+
+def _end_array(out: bytearray, begin: int) -> None:
+    out[begin - 4 : begin] = _UINT32(len(out) - begin)
