@@ -26,6 +26,10 @@ _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
 
+MOST: Final = 100
+"""Diagnostics of one route: a file with more is not what its author takes it for, and describing all takes long."""
+
+
 class Report:
     """Collects the diagnostics of a document and the drop-ins merged over it."""
 
@@ -33,6 +37,11 @@ class Report:
         self.document = document
         self.diagnostics: list[Diagnostic] = list(document.diagnostics)
         self._shown: dict[int, ShownLines] = {}
+
+    @property
+    def is_full(self) -> bool:
+        """Tell whether no further diagnostic is taken."""
+        return len(self.diagnostics) >= MOST
 
     def at_file(self, message: str) -> None:
         """Add a diagnostic about the file as a whole."""
@@ -62,7 +71,11 @@ class Report:
         return self.document.in_order(self.diagnostics)
 
     def _add(self, number: int, span: Span, path: KeyPath, message: str) -> None:
+        if self.is_full:
+            return
         piece = self.document.pieces[number]
+        if len(self.diagnostics) == MOST - 1:
+            message += "; further errors of this route are left out"
         if number not in self._shown:
             self._shown[number] = ShownLines(piece.text)
         self.diagnostics.append(make_diagnostic(piece.path, self._shown[number], span, dotted(path), message))
@@ -263,6 +276,8 @@ class Table:
         """Report keys that no getter asked for: `elsewhere` says of a key where it belongs."""
         words = list(valid)
         for key in self.data:
+            if self.report.is_full:
+                return
             if key in self._read:
                 continue
             if elsewhere and key in elsewhere:

@@ -108,3 +108,11 @@ def test_a_long_string_that_never_ends(opening: str) -> None:
         f"a.toml:4:15: output.a.description: the string is never closed, write {opening} at its end",
         'a.toml:6:7: output.a.url: must begin with udp://, srt://, rtmp://, rtmps://, rtsp:// or rtsps://, did you mean "udp://"?',
     ]
+
+
+def test_a_thousand_errors_are_told_as_a_hundred() -> None:
+    text = "".join(f"unknown{number} = 1\n" for number in range(1000)) + '[input]\nurl = "test:"\n'
+    found = parse_route("a.toml", text, Settings())
+    assert found.route is None
+    assert len(found.diagnostics) == 100
+    assert sum("further errors of this route are left out" in one.message for one in found.diagnostics) == 1
