@@ -92,7 +92,7 @@ async def _serve() -> int:
             service.publish(status)
 
     reconciler = Reconciler(systemd, store, publish)
-    service = Service(connection, reconciler)
+    service = Service(connection, reconciler, check=reconciler.check)
     await reconciler.adopt()
     await service.open()
     watcher = Watcher(_WATCHED, stir.files)
@@ -100,20 +100,27 @@ async def _serve() -> int:
     notify.ready(reconciler.status.summary())
     _LOG.info("streamd %s is ready: %s", __version__, reconciler.status.summary())
 
+    reloads: set[asyncio.Task[None]] = set()
+
+    def reload() -> None:
+        task = loop.create_task(_reload(reconciler))
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, reload)
     tasks = [
         loop.create_task(_reconcile_for_ever(reconciler, watcher, stir)),
         loop.create_task(_feed_watchdog()),
         loop.create_task(connection.wait_closed()),
         loop.create_task(stop.wait()),
     ]
-    loop.add_signal_handler(signal.SIGHUP, lambda: tasks.append(loop.create_task(_reload(reconciler))))
     stir.now()
-    done, _pending = await asyncio.wait(tasks[:4], return_when=asyncio.FIRST_COMPLETED)
+    done, _pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     notify.stopping()
     watcher.close()
-    for task in tasks:
+    for task in (*tasks, *reloads):
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.gather(*tasks, *reloads, return_exceptions=True)
     if stop.is_set():
         await service.close()
         await connection.close()

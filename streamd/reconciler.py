@@ -36,7 +36,9 @@ from streamd.plan.plan import Action, Step, plan
 from streamd.plan.status import State, Status, StepView, UnitStatus
 from streamd.plan.unit import RESTART_STEPS_SINCE, Address, route_slice
 from streamd.route.change import Change, Kind, Refusal
+from streamd.route.diagnostic import Diagnostic
 from streamd.route.model import Route, Settings
+from streamd.route.parse import parse_route
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -109,6 +111,10 @@ class Reconciler:
             except SystemdError as error:
                 raise BusyError(str(error)) from error
             return tuple(step.view for step in plan(desired, observed))
+
+    def check(self, path: str, text: str) -> tuple[Diagnostic, ...]:
+        """Return what is wrong with the text of a route file by itself. Pure, so it may be called in a thread."""
+        return parse_route(path, text, self._settings or Settings()).diagnostics
 
     async def start(self, address: str, *, wait: bool) -> None:
         """Start what is stopped, and forget that an operator stopped it. Raises: ControlError."""

@@ -6,6 +6,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 from systemd import journal
@@ -20,9 +21,8 @@ OPERATOR_STOPPED: Final = "d2a4c9b17e6d4f0b8a7e1c5f3b9d6e83"
 """An operator stopped a unit; it stays stopped until started."""
 CONFIGURATION_ERROR: Final = "3f7c1e9ab5d2486f9c0d7a6b2e8f4c14"
 """A file has an error; what ran on it keeps running."""
-CONFIGURATION_READ: Final = "9a6e0d3c7b1f4e5a8d2c6f0b4a9e7d35"
-"""The configuration changed and was read."""
 
+_SOCKET: Final = Path("/run/systemd/journal/socket")
 _PRIORITIES: Final = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 
 
@@ -55,10 +55,10 @@ def fields(message_id: str, address: Address | None = None) -> Mapping[str, obje
 
 def set_up(level: int = logging.INFO) -> None:
     """Send all log records to the journal, or to standard error where no journal listens."""
-    handler: logging.Handler = _JournalHandler()
-    try:
-        journal.send("logging to the journal", PRIORITY=7, SYSLOG_IDENTIFIER="streamd")
-    except OSError:
+    handler: logging.Handler
+    if _SOCKET.exists():
+        handler = _JournalHandler()
+    else:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=level, handlers=[handler], force=True)
