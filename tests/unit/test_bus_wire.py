@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("dbus_next")
@@ -57,6 +57,12 @@ def cleaned(document: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def size(document: dict[str, Any]) -> int:
+    """Return how many keys there are at all depths; fewer after cleaning where two became one."""
+    lists = (value for value in document.values() if isinstance(value, list))
+    return len(document) + sum(size(item) for items in lists for item in items)
+
+
 def nested(document: dict[str, Any]) -> dict[str, Any]:
     """Return a document in which every inner one is marshalled already."""
     return {
@@ -68,10 +74,10 @@ def nested(document: dict[str, Any]) -> dict[str, Any]:
 @given(DOCUMENTS)
 @settings(deadline=None, max_examples=60)
 def test_documents(document: dict[str, Any]) -> None:
-    if len(cleaned(document)) == len(document):
-        wanted = reference("a{sv}", pack_document(cleaned(document)))
-        assert dictionary(document_entries(document)) == wanted
-        assert dictionary(document_entries(nested(document))) == wanted
+    assume(size(cleaned(document)) == size(document))
+    wanted = reference("a{sv}", pack_document(cleaned(document)))
+    assert dictionary(document_entries(document)) == wanted
+    assert dictionary(document_entries(nested(document))) == wanted
 
 
 @given(st.lists(DOCUMENTS, max_size=4))
