@@ -169,8 +169,11 @@ class Table:
             return None
         return choices(value)
 
-    def duration(self, key: str, lowest: int, highest: int) -> int | None:
-        """Return a time such as "200ms" in ms; the range is in ms too, both ends included."""
+    def duration(self, key: str, lowest: int, highest: int, *, instead: str = "") -> int | None:
+        """Return a time such as "200ms" in ms; the range is in ms too, both ends included.
+
+        `instead` says what else may be written.
+        """
         value = self._get(key)
         if value is None:
             return None
@@ -183,9 +186,15 @@ class Table:
             return None
         time_ms = int(match[1]) * _TIMES[match[2]]
         if not lowest <= time_ms <= highest:
-            self.wrong(key, f"must be from {_duration(lowest)} to {_duration(highest)}")
+            self.wrong(key, f"must be from {_duration(lowest)} to {_duration(highest)}{instead}")
             return None
         return time_ms
+
+    def timeout(self, key: str, lowest: int, highest: int) -> int | None:
+        """Return a duration in ms as `duration` does, or 0 for `off`."""
+        if self._get(key) == "off":
+            return 0
+        return self.duration(key, lowest, highest, instead=', or "off"')
 
     def size(self, key: str, lowest: int = 0) -> int | None:
         """Return a size such as "150M" in bytes; K is 1024, as for systemd."""

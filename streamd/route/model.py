@@ -172,6 +172,8 @@ class Output:
     description: str = ""
     enabled: bool = True
     limits: Limits = NO_LIMITS
+    stall_timeout: int | None = None
+    """ms that it may send nothing while its input gives, then it is restarted; 0: for ever, None: as set for all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,3 +202,7 @@ class Settings:
     """The UDP port of all of the relay's groups."""
     output_limits: Limits = field(default=NO_LIMITS)
     """What an output without a limit of its own gets."""
+    stall_timeout: int = 10_000
+    """ms that an output may send nothing while its input gives, before it is restarted; 0 is for ever."""
+    progress_port: int = 20001
+    """The UDP port on the loopback interface that each FFmpeg reports its progress to."""

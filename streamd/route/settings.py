@@ -11,6 +11,7 @@ from streamd.route.document import read_document
 from streamd.route.fields import Report, Table
 from streamd.route.merge import merge_documents
 from streamd.route.model import NO_LIMITS, Limits, Settings
+from streamd.route.target import STALL_RANGE
 
 SETTINGS_PATH: Final = "/etc/streamd/streamd.toml"
 MAX_OUTPUTS: Final = 1000
@@ -24,23 +25,28 @@ def parse_settings(path: str, text: str | bytes) -> tuple[Settings, tuple[Diagno
     ports = _input_ports(table)
     max_outputs = table.integer("max_outputs", 1, MAX_OUTPUTS)
     groups, relay_port = _relay(table.table("relay", instead="[relay] and its keys below"))
-    limits = _output(table.table("output", instead="[output] and its keys below"))
+    limits, stall_timeout = _output(table.table("output", instead="[output] and its keys below"))
+    progress_port = table.integer("progress_port", 1024, 65535)
     table.finish(
-        ("input_ports", "max_outputs", "relay", "output"),
+        ("input_ports", "max_outputs", "progress_port", "relay", "output"),
         {
             "groups": "groups stands below [relay]",
             "port": "port stands below [relay]",
             "limits": "limits stands below [output]",
+            "stall_timeout": "stall_timeout stands below [output]",
             "input": "[input] stands in a route's file, /etc/streamd/conf.d/NAME.toml",
         },
     )
     ports, relay_port = _apart(table, ports, relay_port)
+    progress_port = _aside(table, progress_port, ports, relay_port)
     settings = Settings(
         input_ports=ports,
         max_outputs=_DEFAULT.max_outputs if max_outputs is None else max_outputs,
         relay_groups=groups,
         relay_port=relay_port,
         output_limits=limits,
+        stall_timeout=_DEFAULT.stall_timeout if stall_timeout is None else stall_timeout,
+        progress_port=progress_port,
     )
     return settings, report.sorted()
 
@@ -93,12 +99,15 @@ def _groups_fault(groups: str) -> str:
     return ""
 
 
-def _output(table: Table | None) -> Limits:
+def _output(table: Table | None) -> tuple[Limits, int | None]:
     if table is None:
-        return NO_LIMITS
+        return NO_LIMITS, None
     limits = table.limits()
-    table.finish(("limits",), {key: f"write limits = {{ {key} = ... }}" for key in ("memory", "cpu", "tasks")})
-    return limits
+    stall_timeout = table.timeout("stall_timeout", *STALL_RANGE)
+    table.finish(
+        ("limits", "stall_timeout"), {key: f"write limits = {{ {key} = ... }}" for key in ("memory", "cpu", "tasks")}
+    )
+    return limits, stall_timeout
 
 
 def _apart(table: Table, ports: tuple[int, int], relay_port: int) -> tuple[tuple[int, int], int]:
@@ -115,3 +124,20 @@ def _apart(table: Table, ports: tuple[int, int], relay_port: int) -> tuple[tuple
         table.wrong("input_ports", f"must not contain {relay_port}, the relay's port (port in the [relay] table)")
         ports = _DEFAULT.input_ports
     return ports, relay_port
+
+
+def _aside(table: Table, port: int | None, ports: tuple[int, int], relay_port: int) -> int:
+    """Return the port for progress reports, out of everybody's way."""
+    chosen = _DEFAULT.progress_port if port is None else port
+    if ports[0] <= chosen <= ports[1] or chosen == relay_port:
+        if port is not None:
+            table.wrong(
+                "progress_port",
+                f"must be outside of {ports[0]}-{ports[1]} (input_ports) and not {relay_port} (the relay's port)",
+            )
+        return next(
+            free
+            for free in range(_DEFAULT.progress_port, 65536)
+            if not ports[0] <= free <= ports[1] and free != relay_port
+        )
+    return chosen

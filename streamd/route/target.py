@@ -29,13 +29,15 @@ from streamd.route.url import (
     unsafe_character,
 )
 
-_COMMON: Final = ("url", "description", "enabled", "limits")
+_COMMON: Final = ("url", "description", "enabled", "limits", "stall_timeout")
 _KEYS: Final = {
     "udp": ("ttl", "interface"),
     "srt": ("mode", "latency", "passphrase", "streamid"),
     "rtmp": ("key", "tls_verify"),
     "rtsp": ("transport", "allow_visible_password"),
 }
+STALL_RANGE: Final = (5_000, 600_000)
+"""ms of stall_timeout: FFmpeg reports once a second, and some seconds' silence are no stall."""
 _WORDS: Final = {"key": "stream key", "streamid": "stream id"}
 _KINDS: Final = {"udp": "udp", "srt": "srt", "rtmp": "rtmp", "rtmps": "rtmp", "rtsp": "rtsp", "rtsps": "rtsp"}
 _NOT_OF_OUTPUTS: Final = {
@@ -51,6 +53,7 @@ def parse_output(table: Table, name: str, settings: Settings) -> Output | None:
     description = table.text("description") or ""
     enabled = table.boolean("enabled")
     limits = table.limits()
+    stall_timeout = table.timeout("stall_timeout", *STALL_RANGE)
     if url is None and not table.has("url"):
         table.missing("url", 'missing, write url = "srt://HOST:PORT" or another address')
     kind = _KINDS.get(scheme_of(url), "") if url is not None else ""
@@ -80,6 +83,7 @@ def parse_output(table: Table, name: str, settings: Settings) -> Output | None:
         description=description,
         enabled=enabled is not False,
         limits=limits,
+        stall_timeout=stall_timeout,
     )
 
 

@@ -44,7 +44,7 @@ def test_shipped_file_shows_the_defaults() -> None:
     settings, diagnostics = parse_settings("streamd.toml", keys.sub("", text))
     assert diagnostics == ()
     assert settings == Settings(output_limits=Limits(memory=150 << 20, cpu=30, tasks=64))
-    assert len(keys.findall(text)) == 5
+    assert len(keys.findall(text)) == 7
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,13 @@ def test_shipped_file_shows_the_defaults() -> None:
     [
         ("input_port = 1", '1:1: input_port: unknown key, did you mean "input_ports"?'),
         ("input_ports = 5000", "1:15: input_ports: expected a string, found an integer"),
+        ('stall_timeout = "5s"', "1:1: stall_timeout: stall_timeout stands below [output]"),
+        ('[output]\nstall_timeout = "1s"', '2:17: output.stall_timeout: must be from 5s to 600s, or "off"'),
+        ("progress_port = 80", "1:17: progress_port: must be from 1024 to 65535"),
+        (
+            "progress_port = 20000",
+            "1:17: progress_port: must be outside of 5000-5100 (input_ports) and not 20000 (the relay's port)",
+        ),
         ('input_ports = "5000"', '1:15: input_ports: write the first and the last port, such as "5000-5100"'),
         ('input_ports = "0-70000"', "1:15: input_ports: must be ports from 1 to 65535"),
         ('input_ports = "5100-5000"', '1:15: input_ports: the first port is above the last, write "5000-5100"'),
@@ -105,3 +112,13 @@ def test_a_wrong_key_leaves_the_others_alone() -> None:
     )
     assert len(diagnostics) == 1
     assert settings == Settings(max_outputs=7, relay_port=25000)
+
+
+def test_a_stall_time_out_may_be_off() -> None:
+    assert parse_settings("streamd.toml", '[output]\nstall_timeout = "off"')[0].stall_timeout == 0
+    assert parse_settings("streamd.toml", '[output]\nstall_timeout = "30s"')[0].stall_timeout == 30_000
+
+
+def test_the_port_for_progress_gets_out_of_the_way_of_the_others() -> None:
+    settings, diagnostics = parse_settings("streamd.toml", 'input_ports = "20001-20100"')
+    assert (settings.progress_port, diagnostics) == (20101, ())
