@@ -14,8 +14,11 @@ from streamd import __version__
 from streamd.bus.connection import BusError, connect_system_bus
 from streamd.bus.service import Service
 from streamd.host import journal, notify
+from streamd.host.logs import Logs
+from streamd.host.progress import ProgressChannel
 from streamd.host.store import Store
 from streamd.host.systemd import Systemd, SystemdError
+from streamd.host.vitals import Ward
 from streamd.host.watcher import Watcher
 from streamd.plan.status import Status
 from streamd.reconciler import Reconciler
@@ -38,6 +41,8 @@ _DEBOUNCE_FILES: Final = 0.2
 _DEBOUNCE_UNITS: Final = 0.05
 _RESCAN: Final = 30.0
 """Seconds: whatever inotify lost, and whatever failed, is looked at again after that."""
+_TICK: Final = 1.0
+"""Seconds between two looks at what the FFmpegs report, which they do once a second."""
 _AFTER_FAILURE: Final = 2.0
 """Seconds between passes while systemd does not answer."""
 
@@ -91,7 +96,10 @@ async def _serve() -> int:
         if service is not None:
             service.publish(status)
 
-    reconciler = Reconciler(systemd, store, publish)
+    logs = Logs()
+    logs.open()
+    ward = Ward(ProgressChannel(), logs)
+    reconciler = Reconciler(systemd, store, ward, publish)
     service = Service(connection, reconciler, check=reconciler.check)
     await reconciler.adopt()
     await service.open()
@@ -110,6 +118,7 @@ async def _serve() -> int:
     loop.add_signal_handler(signal.SIGHUP, reload)
     tasks = [
         loop.create_task(_reconcile_for_ever(reconciler, watcher, stir)),
+        loop.create_task(_tick_for_ever(reconciler)),
         loop.create_task(_feed_watchdog()),
         loop.create_task(connection.wait_closed()),
         loop.create_task(stop.wait()),
@@ -144,6 +153,15 @@ async def _reconcile_for_ever(reconciler: Reconciler, watcher: Watcher, stir: _S
             _LOG.error("%s; trying again", error)
             await asyncio.sleep(_AFTER_FAILURE)
             stir.now()
+
+
+async def _tick_for_ever(reconciler: Reconciler) -> None:
+    while True:
+        await asyncio.sleep(_TICK)
+        try:
+            await reconciler.tick()
+        except SystemdError as error:
+            _LOG.error("%s; trying again", error)
 
 
 async def _reload(reconciler: Reconciler) -> None:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from streamd import __version__
 from streamd.bus.control import (
     BusyError,
     ByHandError,
@@ -28,13 +25,14 @@ from streamd.host.executor import RETRY, Executor
 from streamd.host.network import interface_addresses, udp_ports_in_use
 from streamd.host.store import Store
 from streamd.host.systemd import Systemd, SystemdError
+from streamd.host.vitals import Ward
 from streamd.plan.allocation import Allocation, allocate
 from streamd.plan.desired import Desired, HostFacts, desire
 from streamd.plan.observed import Observed, operator_stops
-from streamd.plan.overview import RouteEntry, Scene, calmed, overview
 from streamd.plan.plan import Action, Step, plan
-from streamd.plan.status import State, Status, StepView, UnitStatus
-from streamd.plan.unit import RESTART_STEPS_SINCE, Address, route_slice
+from streamd.plan.status import State, Statistics, Status, StepView
+from streamd.plan.unit import Address, route_slice
+from streamd.reporter import Reporter
 from streamd.route.change import Change, Kind, Refusal
 from streamd.route.diagnostic import Diagnostic
 from streamd.route.model import Route, Settings
@@ -42,6 +40,7 @@ from streamd.route.parse import parse_route
 
 _LOG: Final = logging.getLogger(__name__)
 
+_NONE: Final[Mapping[str, str]] = {}
 _REFUSALS: Final[Mapping[Kind, type[ControlError]]] = {
     Kind.NOT_FOUND: NotFoundError,
     Kind.EXISTS: ExistsError,
@@ -55,11 +54,12 @@ _REFUSALS: Final[Mapping[Kind, type[ControlError]]] = {
 class Reconciler:
     """Implements `Control`. One pass runs at a time; whatever stirs meanwhile leads to one more."""
 
-    def __init__(self, systemd: Systemd, store: Store, publish: Callable[[Status], None]) -> None:
+    def __init__(self, systemd: Systemd, store: Store, ward: Ward, publish: Callable[[Status], None]) -> None:
         """Take the edges; `publish` is called with each new status."""
         self._systemd = systemd
         self._store = store
-        self._publish = publish
+        self._ward = ward
+        self._reporter = Reporter(systemd, store, ward, publish)
         self._reader = Reader("/", store.digest_key())
         self._editor = Editor("/")
         self._lock = asyncio.Lock()
@@ -68,13 +68,12 @@ class Reconciler:
         self._configuration = Configuration()
         self._told: frozenset[str] = frozenset()
         self._executor = Executor(systemd, store, Path("/") / CREDENTIALS_DIRECTORY)
-        self._status = Status(version=__version__)
         self._background: set[asyncio.Task[None]] = set()
 
     @property
     def status(self) -> Status:
         """Return the latest status."""
-        return self._status
+        return self._reporter.status
 
     @property
     def retry_after(self) -> float | None:
@@ -92,6 +91,26 @@ class Reconciler:
         async with self._lock:
             await self._reconcile()
 
+    async def tick(self) -> None:
+        """Look whether streams flow, tell where that changed, and restart what is stuck. To be called each second."""
+        self._reporter.tick()
+        if not self._ward.stuck():
+            return
+        async with self._lock:
+            stuck = self._ward.stuck()
+            for address in stuck:
+                self._ward.note_stall(address)
+                self._reporter.count_restart(address)
+            await self._reconcile(forced={address.unit: "it is stalled" for address in stuck})
+
+    async def statistics(self, addresses: Collection[str] = ()) -> tuple[Statistics, ...]:
+        """Return the moving counters of these, of all where none is named. Raises: NotFoundError."""
+        return await self._reporter.statistics(addresses)
+
+    def meter(self, address: str) -> Statistics:
+        """Return what is known of one without asking anybody: no processor time, memory or tasks."""
+        return self._reporter.meter(address)
+
     async def reload(self) -> Status:
         """Read all files again, carry out the plan, and return what came of it. Raises: ControlError."""
         notify.reloading()
@@ -100,8 +119,8 @@ class Reconciler:
         except SystemdError as error:
             raise BusyError(str(error)) from error
         finally:
-            notify.ready(self._status.summary())
-        return self._status
+            notify.ready(self.status.summary())
+        return self.status
 
     async def plan(self) -> tuple[StepView, ...]:
         """Read all files again and return what a reload would do, without doing it."""
@@ -155,7 +174,7 @@ class Reconciler:
             async with self._lock:
                 self._store.keep_stopped(self._store.stopped - {str(found) for found in addresses})
                 self._executor.retry_now(addresses)
-                await self._reconcile(forced={found.unit for found in addresses})
+                await self._reconcile(forced={found.unit: "asked for" for found in addresses})
             self._raise_problems(addresses)
 
         await self._run(act, wait=wait)
@@ -205,7 +224,7 @@ class Reconciler:
     def _resolve(self, address: str) -> list[Address]:
         """Return the units that an address means: a route's are its ingest and all its outputs."""
         name, slash, output = address.partition("/")
-        for route in self._status.routes:
+        for route in self.status.routes:
             if route.name != name:
                 continue
             if not slash:
@@ -216,7 +235,7 @@ class Reconciler:
         raise NotFoundError(f'there is no route "{name}"')
 
     def _refuse_what_cannot_run(self, addresses: Iterable[Address], *, explicit: bool) -> None:
-        for route in self._status.routes:
+        for route in self.status.routes:
             outputs = {Address(route.name, output.name): output.state for output in route.outputs}
             states = {Address(route.name): route.state, **outputs}
             for address in addresses:
@@ -229,7 +248,7 @@ class Reconciler:
         wanted = {str(address): address for address in addresses}
         problems = ((text, self._executor.problems.get(address.unit)) for text, address in wanted.items())
         found = [f"{text}: {problem}" for text, problem in problems if problem]
-        for route in self._status.routes:
+        for route in self.status.routes:
             states = [(route.name, route.state, route.cause)]
             states += [(output.address, output.state, output.cause) for output in route.outputs]
             found += [f"{text}: {cause}" for text, state, cause in states if text in wanted and state is State.BLOCKED]
@@ -240,7 +259,7 @@ class Reconciler:
         observed = await self._systemd.observe()
         return [found for found in addresses if found.unit in observed.units and observed.units[found.unit].is_up]
 
-    async def _reconcile(self, forced: Collection[str] = ()) -> None:
+    async def _reconcile(self, forced: Mapping[str, str] = _NONE) -> None:
         desired, observed, allocation = await self._look(remember=True)
         self._store.keep_allocation(allocation)
         steps = plan(desired, observed, forced=forced)
@@ -337,43 +356,6 @@ class Reconciler:
                 except SystemdError as error:
                     _LOG.warning("cannot stop the empty slice %s: %s", name, error)
 
-    async def _details(self, observed: Observed) -> dict[str, tuple[UnitStatus, int]]:
-        """Return the details of our units, with restarts that systemd was told to forget counted in."""
-        ours = [name for name in observed.units if Address.of_unit(name)]
-        details = await self._systemd.details(ours)
-        restarts = {name: count for name, count in self._store.restarts.items() if name in details}
-        if self._systemd.version >= RESTART_STEPS_SINCE:
-            # systemd's growing delay never shrinks by itself, and what shrinks it also forgets the count.
-            for name in calmed(observed, details, time.time_ns() // 1000):
-                restarts[name] = restarts.get(name, 0) + details[name][0].restarts
-                await self._systemd.reset_failed(name)
-                details[name] = (replace(details[name][0], restarts=0), details[name][1])
-        self._store.keep_restarts(restarts)
-        return {
-            name: (replace(status, restarts=status.restarts + restarts.get(name, 0)), since)
-            for name, (status, since) in details.items()
-        }
-
     async def _show(self, desired: Desired, observed: Observed) -> None:
         self._executor.forget_mended(desired, observed)
-        details = await self._details(observed)
-        entries = tuple(
-            RouteEntry(name=file.name, path=file.path, route=self._good.get(file.name), broken=file.route is None)
-            for file in self._configuration.files
-        )
-        status = overview(
-            Scene(
-                version=__version__,
-                entries=entries,
-                settings=self._configuration.settings,
-                allocation=self._store.allocation,
-                desired=desired,
-                observed=observed,
-                details=details,
-                problems=self._executor.problems,
-                diagnostics=self._configuration.diagnostics,
-            )
-        )
-        if status != self._status:
-            self._status = status
-            self._publish(status)
+        await self._reporter.show(self._configuration, self._good, desired, observed, self._executor.problems)

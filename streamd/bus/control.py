@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Protocol
 
-from streamd.plan.status import Status, StepView
+from streamd.plan.status import Statistics, Status, StepView
 from streamd.route.change import Change
 
 
@@ -63,6 +64,16 @@ class Control(Protocol):
 
     async def plan(self) -> tuple[StepView, ...]:
         """Read all files again and return what a reload would do, without doing it."""
+
+    async def statistics(self, addresses: Collection[str] = ()) -> tuple[Statistics, ...]:
+        """Return the moving counters of these outputs and ingests, of all of them where none is named.
+
+        Raises:
+            NotFoundError: there is no such thing.
+        """
+
+    def meter(self, address: str) -> Statistics:
+        """Return what is known of one of them without asking anybody: no processor time, memory or tasks."""
 
     async def start(self, address: str, *, wait: bool) -> None:
         """Start what is stopped, and forget that an operator stopped it.

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from streamd.plan.status import OutputStatus, RouteStatus, Status, StepView
+from streamd.plan.status import OutputStatus, RouteStatus, Statistics, Status, StepView
 from streamd.route.diagnostic import Diagnostic
 
 Document = dict[str, Any]
-"""Keys in lower case; values are str, int, bool, or lists of Documents."""
+"""Keys in lower case; values are str, int, float, bool, or lists of Documents."""
 
 
 def status_document(status: Status) -> Document:
@@ -39,6 +39,7 @@ def bare_route_document(route: RouteStatus) -> Document:
         "url": route.input_url,
         "group": route.group,
         "broken": route.broken,
+        "overall": str(route.overall),
         **_state_document(route),
     }
 
@@ -67,7 +68,32 @@ def _state_document(thing: RouteStatus | OutputStatus) -> Document:
         "pid": thing.unit.pid,
         "restarts": thing.unit.restarts,
         "invocation": thing.unit.invocation,
+        "reason": thing.trouble.reason,
+        "advice": thing.trouble.advice,
+        "next-try": thing.trouble.next_try,
+        "last-error": thing.trouble.last_error,
+        "last-error-at": thing.trouble.last_error_at,
     }
+
+
+def statistics_document(statistics: Statistics) -> Document:
+    """Return the moving counters of one output or ingest, without those that are unknown."""
+    found = {
+        "address": statistics.address,
+        "bitrate": statistics.bitrate,
+        "bytes": statistics.bytes,
+        "uptime": statistics.uptime,
+        "fps": statistics.fps,
+        "speed": statistics.speed,
+        "media-time": statistics.media_time,
+        "dropped": statistics.dropped,
+        "duplicated": statistics.duplicated,
+        "cpu": statistics.cpu,
+        "memory": statistics.memory,
+        "tasks": statistics.tasks,
+        "restarts": statistics.restarts,
+    }
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def diagnostics_document(diagnostics: Iterable[Diagnostic]) -> list[Document]:

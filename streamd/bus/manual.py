@@ -15,7 +15,7 @@ from xml.dom import minidom
 
 from streamd.bus.names import BUS_NAME, MANAGER, OUTPUT, ROOT, ROUTE
 
-_DATE: Final = "2026-11-23"
+_DATE: Final = "2026-11-24"
 _ACTION: Final = "org.streamd1.Action"
 _EMITS: Final = "org.freedesktop.DBus.Property.EmitsChangedSignal"
 _ACCESS: Final = {

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from streamd.bus.call import CallError, quoted
 from streamd.bus.connection import Connection, Variant
 from streamd.bus.names import INTROSPECTABLE, OBJECT_MANAGER, PEER, PROPERTIES, ROOT
 from streamd.bus.schema import Interface, interfaces
-from streamd.bus.tree import Added, Changed, Removed, Tree, changes
+from streamd.bus.tree import MOVING, Added, Changed, Removed, Tree, changes, moving_properties
 from streamd.bus.values import pack
-from streamd.bus.wire import Entries, dictionary, entries, joined, object_entry, properties_changed
+from streamd.bus.wire import Counters, Entries, dictionary, entries, joined, object_entry, properties_changed
+from streamd.plan.status import Statistics
 
 _LOG: Final = logging.getLogger(__name__)
 _DOCTYPE: Final = (
@@ -20,32 +22,39 @@ _DOCTYPE: Final = (
     ' "http://www.freedesktop.org/standards/dbus/1.0/introspect.dtd">\n'
 )
 _EVERYWHERE: Final = (INTROSPECTABLE, PEER)
+_COUNTERS: Final = Counters(MOVING)
+_MOVING_SECONDS: Final = 1.0
+"""How old the counters in a reply with all objects may be: FFmpeg reports them once a second."""
 
 
 class Objects:
     """All objects of one moment; `replace` leads to the next and sends what listeners must know.
 
-    What an object looks like on the wire is kept until it changes, and the reply with all objects too.
+    What an object looks like on the wire is kept until it changes, but for its counters; the reply with all objects is
+    kept for a second.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, meter: Callable[[str], Statistics]) -> None:
+        """Take the bus, and what returns the moving counters of an address."""
         self._connection = connection
+        self._meter = meter
+        self._addresses: dict[str, str] = {}
+        self._managed_at = 0.0
         self._tree: Tree = {}
         self._children: dict[str, tuple[str, ...]] = {}
         self._entries: dict[str, dict[str, Entries]] = {}
-        self._objects: dict[str, bytes] = {}
         self._managed: bytes | None = None
 
-    def replace(self, tree: Tree) -> None:
-        """Export these objects in place of the last ones."""
+    def replace(self, tree: Tree, addresses: dict[str, str]) -> None:
+        """Export these objects in place of the last ones; those that stand for an address have moving properties."""
         old, self._tree = self._tree, tree
+        self._addresses = addresses
         found = list(changes(old, tree))
         if any(not isinstance(change, Changed) for change in found):
             self._children = _children(tree)
         for change in found:
             self._entries.pop(change.path, None)
             if change.path != ROOT:
-                self._objects.pop(change.path, None)
                 self._managed = None
         if old:  # the first objects are there before anybody can know the name
             for change in found:
@@ -88,19 +97,24 @@ class Objects:
         if found is None:
             found = {
                 name: entries(
-                    {key: (schema.signature, properties[key]) for key, schema in interfaces()[name].properties.items()}
+                    {
+                        key: (schema.signature, properties[key])
+                        for key, schema in interfaces()[name].properties.items()
+                        if key in properties
+                    }
                 )
                 for name, properties in self._tree[path].items()
             }
             self._entries[path] = found
-        return found
+        address = self._addresses.get(path)
+        if address is None:
+            return found
+        moving = _COUNTERS.entries(moving_properties(self._meter(address)))
+        return {name: Entries(joined((kept, moving))) for name, kept in found.items()}
 
     def _object(self, path: str) -> bytes:
         """Return an object as an entry of GetManagedObjects' reply."""
-        found = self._objects.get(path)
-        if found is None:
-            found = self._objects[path] = object_entry(path, self._interfaces(path))
-        return found
+        return object_entry(path, self._interfaces(path))
 
     def _named(self, path: str, interface: str) -> list[str]:
         """Return the interfaces that a caller means, which are all where `interface` is empty. Raises: CallError."""
@@ -124,11 +138,14 @@ class Objects:
         for found in self._named(path, interface):
             if name in self._tree[path][found]:
                 return pack(interfaces()[found].properties[name].signature, self._tree[path][found][name])
+            if name in MOVING and path in self._addresses:
+                return Variant("t", moving_properties(self._meter(self._addresses[path]))[name])
         raise CallError.standard("UnknownProperty", f"there is no property {quoted(name)}")
 
     def managed(self) -> bytes:
         """Return GetManagedObjects' reply: all objects below the root, which is the ObjectManager itself."""
-        if self._managed is None:
+        if self._managed is None or time.monotonic() - self._managed_at > _MOVING_SECONDS:
+            self._managed_at = time.monotonic()
             self._managed = dictionary(joined(self._object(path) for path in self._tree if path != ROOT))
         return self._managed
 

@@ -14,16 +14,18 @@ from streamd.bus.dispatch import Dispatcher
 from streamd.bus.document import (
     Document,
     diagnostics_document,
+    statistics_document,
     steps_document,
 )
 from streamd.bus.gate import Gate
-from streamd.bus.names import BUS_NAME, MANAGER, OUTPUT, ROUTE
+from streamd.bus.names import BUS_NAME, MANAGER, OUTPUT, ROOT, ROUTE
 from streamd.bus.objects import Objects
 from streamd.bus.replies import StatusReplies
 from streamd.bus.tree import Builder, addresses
 from streamd.bus.values import pack_document
-from streamd.bus.wire import Marshalled
-from streamd.plan.status import Status, StepView
+from streamd.bus.wire import Marshalled, document_entries, documents
+from streamd.plan.status import Statistics, Status, StepView
+from streamd.plan.transition import transitions
 from streamd.route.diagnostic import Diagnostic
 from streamd.route.model import NAME_PATTERN, Settings
 from streamd.route.parse import SUFFIX, parse_route
@@ -59,7 +61,7 @@ class Service:
         self._status: Status | None = None
         self._addresses: dict[str, str] = {}
         self._builder = Builder()
-        self._objects = Objects(connection)
+        self._objects = Objects(connection, control.meter)
         self._replies = StatusReplies(control.status)
         self._plans = _Plans(control)
         self._dispatcher = Dispatcher(connection, gate or Gate(connection), self._objects, self._handlers())
@@ -79,10 +81,13 @@ class Service:
         """Show this status from now on, and tell listeners what is new."""
         if status is self._status:
             return
-        self._status = status
+        old, self._status = self._status, status
         self._replies.replace(status)
         self._addresses = addresses(status)
-        self._objects.replace(self._builder.build(status))
+        self._objects.replace(self._builder.build(status), self._addresses)
+        for found in transitions(old, status) if old else ():
+            body = [str(found.address), str(found.old), str(found.new), found.reason]
+            self._connection.emit(ROOT, MANAGER, "StateChanged", "ssss", body)
 
     def _handlers(self) -> dict[tuple[str, str], Handler]:
         found: dict[tuple[str, str], Handler] = {
@@ -90,6 +95,7 @@ class Service:
             (MANAGER, "Plan"): self._plan_steps,
             (MANAGER, "GetStatus"): self._get_status,
             (MANAGER, "Check"): self._check,
+            (MANAGER, "Statistics"): self._statistics,
         }
         found |= change_handlers(self._control)
         for verb in _VERBS:
@@ -160,6 +166,12 @@ class Service:
         async with self._checking:
             found = await asyncio.to_thread(self._check_text, f"{name}{SUFFIX}", text)
         return [[pack_document(document) for document in diagnostics_document(found[:_MAX_DIAGNOSTICS])]]
+
+    async def _statistics(self, call: Call) -> Marshalled:
+        asked, options = call.arguments
+        take_options(options, {})
+        found: Sequence[Statistics] = await self._control.statistics(asked)
+        return Marshalled(documents([document_entries(statistics_document(each)) for each in found]))
 
     def _get_status(self, call: Call) -> Marshalled:
         options = take_options(call.arguments[0], {"address": "s"})

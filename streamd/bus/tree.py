@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from streamd.bus.document import diagnostics_document
 from streamd.bus.names import MANAGER, OUTPUT, ROOT, ROUTE, output_path, route_path
-from streamd.plan.status import OutputStatus, RouteStatus, Status
+from streamd.plan.status import FAILING, OutputStatus, RouteStatus, State, Statistics, Status
 
 Properties = Mapping[str, Any]
 """Values by property name, not yet packed."""
@@ -107,6 +107,9 @@ def manager_properties(status: Status) -> Properties:
         "Version": status.version,
         "Routes": len(status.routes),
         "Outputs": status.output_count,
+        "Running": sum(output.state is State.RUNNING for route in status.routes for output in route.outputs),
+        "Failing": sum(output.state in FAILING for route in status.routes for output in route.outputs),
+        "Relays": sorted({route.relay for route in status.routes if route.relay}),
         "Diagnostics": diagnostics_document(status.diagnostics),
     }
 
@@ -123,6 +126,7 @@ def route_properties(route: RouteStatus) -> Properties:
         "URL": route.input_url,
         "Group": route.group,
         "Broken": route.broken,
+        "Overall": str(route.overall),
         "Outputs": [output_path(output.route, output.name) for output in route.outputs],
         **_state_properties(route),
     }
@@ -152,4 +156,22 @@ def _state_properties(thing: RouteStatus | OutputStatus) -> Properties:
         "PID": thing.unit.pid,
         "Restarts": thing.unit.restarts,
         "Invocation": thing.unit.invocation,
+        "Reason": thing.trouble.reason,
+        "Advice": thing.trouble.advice,
+        "NextTry": thing.trouble.next_try,
+        "LastError": thing.trouble.last_error,
+        "LastErrorAt": thing.trouble.last_error_at,
+    }
+
+
+MOVING: Final = ("Bitrate", "Bytes", "Uptime")
+"""Properties that are not part of the tree, since they change all the time."""
+
+
+def moving_properties(statistics: Statistics) -> dict[str, int]:
+    """Return the moving properties of a Route or an Output; what is unknown is 0."""
+    return {
+        "Bitrate": statistics.bitrate or 0,
+        "Bytes": statistics.bytes or 0,
+        "Uptime": statistics.uptime or 0,
     }

@@ -30,7 +30,7 @@ def pack(signature: str, value: Any) -> Variant:  # noqa: ANN401
 
 
 def pack_document(document: Mapping[str, Any]) -> dict[str, Variant]:
-    """Return a Document as a{sv}: str is s, bool is b, int is t, a list of Documents is aa{sv}."""
+    """Return a Document as a{sv}: str is s, bool is b, int is t, float is d, a list of Documents is aa{sv}."""
     return {key: pack(_signature(value), value) for key, value in document.items()}
 
 
@@ -39,6 +39,8 @@ def _signature(value: object) -> str:
         return "b"
     if isinstance(value, int):
         return "t"
+    if isinstance(value, float):
+        return "d"
     return "s" if isinstance(value, str) else "aa{sv}"
 
 

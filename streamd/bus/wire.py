@@ -17,6 +17,7 @@ from streamd.bus.values import clean
 _PADDING: Final = tuple(bytes(number) for number in range(8))
 _UINT32: Final = Struct("<I").pack
 _UINT64: Final = Struct("<Q").pack
+_DOUBLE: Final = Struct("<d").pack
 _FALSE, _TRUE = _UINT32(0), _UINT32(1)
 
 
@@ -37,8 +38,8 @@ def entries(values: Mapping[str, tuple[str, Any]]) -> Entries:
     """Return an a{sv}.
 
     Args:
-        values: signature and value by key. Signatures are b, u, t, s, o, ao, as and aa{sv}; the value of the last is a
-            list of Documents or Entries. Texts are made fit for D-Bus.
+        values: signature and value by key. Signatures are b, u, t, d, s, o, ao, as and aa{sv}; the value of the last is
+            a list of Documents or Entries. Texts are made fit for D-Bus.
     """
     out = bytearray()
     for key, (signature, value) in values.items():
@@ -52,7 +53,7 @@ def entries(values: Mapping[str, tuple[str, Any]]) -> Entries:
 
 
 def document_entries(document: Mapping[str, Any]) -> Entries:
-    """Return a Document as an a{sv}: str is s, bool is b, int is t, a list of Documents or Entries is aa{sv}."""
+    """Return a Document as an a{sv}: str is s, bool is b, int is t, float is d, a list of Documents is aa{sv}."""
     return entries({key: (signature_of(value), value) for key, value in document.items()})
 
 
@@ -62,7 +63,27 @@ def signature_of(value: object) -> str:
         return "b"
     if isinstance(value, int):
         return "t"
+    if isinstance(value, float):
+        return "d"
     return "s" if isinstance(value, str) else "aa{sv}"
+
+
+class Counters:
+    """Entries of numbers that are never the same twice: marshalled once, with the numbers put in when asked for."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        """Take the keys; all values are t."""
+        self._template = entries(dict.fromkeys(names, ("t", 0)))
+        ends = [len(entries(dict.fromkeys(names[: index + 1], ("t", 0)))) for index in range(len(names))]
+        self._places = {name: end - 8 for name, end in zip(names, ends, strict=True)}
+
+    def entries(self, values: Mapping[str, int]) -> Entries:
+        """Return an a{sv} of all keys; one without a value is 0."""
+        out = bytearray(self._template)
+        for name, value in values.items():
+            place = self._places[name]
+            out[place : place + 8] = _UINT64(value)
+        return Entries(out)
 
 
 def dictionary(entries: bytes) -> bytes:
@@ -125,6 +146,9 @@ def _value(out: bytearray, signature: str, value: Any) -> None:  # noqa: ANN401
         case "t":
             out += _PADDING[-len(out) & 7]
             out += _UINT64(value)
+        case "d":
+            out += _PADDING[-len(out) & 7]
+            out += _DOUBLE(value)
         case "ao" | "as":
             begin = _begin_array(out)
             for item in value:

@@ -11,6 +11,9 @@ _CODES: Final = {"green": "\033[32m", "yellow": "\033[33m", "red": "\033[31m", "
 _COLOURS: Final = {
     "running": "green",
     "starting": "yellow",
+    "waiting": "green",
+    "starved": "yellow",
+    "stalled": "red",
     "backoff": "yellow",
     "stopping": "yellow",
     "stopped": "dim",
@@ -18,7 +21,7 @@ _COLOURS: Final = {
     "blocked": "red",
     "failed": "red",
 }
-_SYMBOLS: Final = {"stopped": "○", "disabled": "○", "blocked": "×", "failed": "×"}  # noqa: RUF001 (systemctl's)
+_SYMBOLS: Final = {"stopped": "○", "disabled": "○", "stalled": "×", "blocked": "×", "failed": "×"}  # noqa: RUF001 (systemctl's)
 _PLAIN: Final = str.maketrans({"●": "*", "○": "-", "×": "x", "…": "~", "├": "|", "└": "`", "─": "-"})  # noqa: RUF001
 _NARROWEST: Final = 8
 """Characters that a column keeps however narrow the terminal is."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from streamd.ctl.style import Style, count, plain, span, table
+from streamd.plan.status import WORST_FIRST, State
 
-_WORST_FIRST: Final = ("failed", "blocked", "backoff", "stopping", "starting", "stopped", "disabled", "running")
+_ORDER_OF_STATES: Final = tuple(map(str, (*WORST_FIRST[:-1], State.STOPPED, State.DISABLED, WORST_FIRST[-1])))
 _MISSING: Final = "-"
 
 
@@ -42,7 +43,7 @@ class View:
 
 _ORDER: Final[Mapping[str, Callable[[Row], Any]]] = {
     "address": lambda row: row.address.split("/"),
-    "state": lambda row: _WORST_FIRST.index(row.state) if row.state in _WORST_FIRST else -1,
+    "state": lambda row: _ORDER_OF_STATES.index(row.state) if row.state in _ORDER_OF_STATES else -1,
     "uptime": lambda row: -1 if row.uptime is None else row.uptime,
     "restarts": lambda row: -row.restarts,
     "pid": lambda row: row.pid or 1 << 32,
@@ -150,7 +151,7 @@ def totals(rows: Sequence[Row]) -> str:
     """Return how many outputs there are, and how many routes and outputs are in which state."""
     outputs = sum("/" in row.address for row in rows)
     parts = [count(len(rows) - outputs, "route"), count(outputs, "output")]
-    for state in reversed(_WORST_FIRST):
+    for state in reversed(_ORDER_OF_STATES):
         number = sum(row.state == state for row in rows)
         parts += [f"{number} {state}"] if number else []
     return ", ".join(parts)

@@ -11,6 +11,8 @@ from typing import Final
 
 from systemd import journal
 
+from streamd.plan.status import State
+from streamd.plan.transition import Transition
 from streamd.plan.unit import Address
 
 UNIT_PLANNED: Final = "5e1bb2f0c0f94a4a9d5ea3b3c4f1a7d1"
@@ -21,6 +23,21 @@ OPERATOR_STOPPED: Final = "d2a4c9b17e6d4f0b8a7e1c5f3b9d6e83"
 """An operator stopped a unit; it stays stopped until started."""
 CONFIGURATION_ERROR: Final = "3f7c1e9ab5d2486f9c0d7a6b2e8f4c14"
 """A file has an error; what ran on it keeps running."""
+
+STATE_CHANGED: Final[Mapping[State, str]] = {
+    State.STARTING: "062eac54d39349e7bcec5d281d76d0fe",
+    State.RUNNING: "30722db2e928437098cdc70691348a35",
+    State.STALLED: "163c07b5d2b44021a7746639b64a8e86",
+    State.STARVED: "6fc96a7fcc764e93b3f4dbfc8acc9bfc",
+    State.WAITING: "83655ebe4d014a5d80edd247558e8c63",
+    State.BACKOFF: "cd2d0ce1004f4670a58b834bfd86404c",
+    State.STOPPING: "99ea740498ff49b28447fe8e9cc8a25d",
+    State.STOPPED: "b1893f71c19f4c4aad024a1bb2d34396",
+    State.DISABLED: "5295dab3ec094aa982870e6e9b38be60",
+    State.BLOCKED: "266627723eac4bc3940d0ecda47bf927",
+    State.FAILED: "6ca0fb8b1b7c49b78e99bbb0b12987b5",
+}
+"""An input or output came into this state."""
 
 _SOCKET: Final = Path("/run/systemd/journal/socket")
 _PRIORITIES: Final = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
@@ -43,14 +60,31 @@ class _JournalHandler(logging.Handler):
         )
 
 
-def fields(message_id: str, address: Address | None = None) -> Mapping[str, object]:
-    """Return the `extra` argument of a logging call that carries these journal fields."""
+def fields(message_id: str, address: Address | None = None, **more: str) -> Mapping[str, object]:
+    """Return the `extra` argument of a logging call that carries these journal fields; empty ones are left out."""
     found = {"MESSAGE_ID": message_id}
     if address is not None:
         found["STREAMD_ROUTE"] = address.route
         if address.output:
             found["STREAMD_OUTPUT"] = str(address)
-    return {"fields": found}
+    return {"fields": found | {key: value for key, value in more.items() if value}}
+
+
+def transition_fields(transition: Transition) -> Mapping[str, object]:
+    """Return the same for a change of state."""
+    return fields(
+        STATE_CHANGED[transition.new],
+        transition.address,
+        STREAMD_ADDRESS=str(transition.address),
+        STREAMD_UNIT=transition.address.unit,
+        STREAMD_OLD_STATE=transition.old,
+        STREAMD_NEW_STATE=transition.new,
+        # The catalog names these fields, so they are never missing.
+        STREAMD_CAUSE=transition.cause or "nothing to say",
+        STREAMD_ADVICE=transition.advice or "nothing",
+        STREAMD_REASON=transition.reason,
+        STREAMD_LAST_ERROR=transition.last_error,
+    )
 
 
 def set_up(level: int = logging.INFO) -> None:

@@ -8,11 +8,12 @@ import os
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from streamd.plan.allocation import Allocation
 
 _LOG: Final = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
@@ -81,7 +82,8 @@ class Store:
         """Remember the allocation."""
         if allocation != self.allocation:
             self.allocation = allocation
-            _write_json(self._allocation_path, {"groups": allocation.groups, "ports": allocation.ports})
+            found = {"groups": allocation.groups, "ports": allocation.ports, "channels": allocation.channels}
+            _write_json(self._allocation_path, found)
 
     def keep_stopped(self, stopped: frozenset[str]) -> None:
         """Remember what an operator stopped."""
@@ -124,14 +126,15 @@ def _read_counts(path: Path) -> dict[str, int]:
 
 def _read_allocation(path: Path) -> Allocation:
     value = _read(path)
-    groups = value.get("groups") if isinstance(value, dict) else None
-    ports = value.get("ports") if isinstance(value, dict) else None
     return Allocation(
-        groups={key: group for key, group in groups.items() if isinstance(group, str)}
-        if isinstance(groups, dict)
-        else {},
-        ports={key: port for key, port in ports.items() if isinstance(port, int)} if isinstance(ports, dict) else {},
+        groups=_only(value, "groups", str), ports=_only(value, "ports", int), channels=_only(value, "channels", str)
     )
+
+
+def _only(value: Any, key: str, kind: type[T]) -> dict[str, T]:  # noqa: ANN401
+    """Return the entries of a table in a document that are of the right type."""
+    table = value.get(key) if isinstance(value, dict) else None
+    return {name: found for name, found in table.items() if isinstance(found, kind)} if isinstance(table, dict) else {}
 
 
 def _write(path: Path, content: bytes) -> None:

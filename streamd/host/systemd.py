@@ -14,9 +14,9 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
 from streamd.bus.connection import BusError, Connection, Message, Variant
-from streamd.plan.observed import Observed, ObservedUnit
+from streamd.plan.observed import Details, Observed, ObservedUnit
 from streamd.plan.status import UnitStatus
-from streamd.plan.unit import UNIT_PATTERNS, Address, Property
+from streamd.plan.unit import RESTART_STEPS_SINCE, UNIT_PATTERNS, Address, Property
 
 _LOG: Final = logging.getLogger(__name__)
 _NAME: Final = "org.freedesktop.systemd1"
@@ -56,7 +56,7 @@ class Systemd:
         self._nudges: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._reloading = False
-        self._details: dict[str, tuple[UnitStatus, int]] = {}
+        self._details: dict[str, Details] = {}
         self.version = 0
         """systemd's version, such as 257."""
 
@@ -119,28 +119,49 @@ class Systemd:
             _LOG.debug("%s: %s", name, error)
         self._details.pop(name, None)
 
-    async def details(self, names: Collection[str]) -> dict[str, tuple[UnitStatus, int]]:
-        """Return what systemd tells of each unit, with the µs since 1970 of its last change of state.
-
-        Only units that changed since the last call are asked for.
-        """
-        for gone in self._details.keys() - set(names):
+    async def details(self, units: Collection[ObservedUnit]) -> dict[str, Details]:
+        """Return what systemd tells of each unit. Only units that changed since the last call are asked for."""
+        for gone in self._details.keys() - {unit.name for unit in units}:
             del self._details[gone]
-        asked = [name for name in names if name not in self._details]
-        for name, found in zip(asked, await asyncio.gather(*map(self._detail, asked)), strict=True):
-            self._details[name] = found
+        asked = [unit for unit in units if unit.name not in self._details]
+        for unit, found in zip(asked, await asyncio.gather(*map(self._detail, asked)), strict=True):
+            self._details[unit.name] = found
         return dict(self._details)
 
-    async def _detail(self, name: str) -> tuple[UnitStatus, int]:
-        path = _unit_path(name)
+    async def _detail(self, unit: ObservedUnit) -> Details:
+        path = _unit_path(unit.name)
+
+        async def service(name: str) -> Any:  # noqa: ANN401
+            return await self._get(path, _SERVICE, name)
+
         try:
-            pid = await self._get(path, _SERVICE, "MainPID")
-            restarts = await self._get(path, _SERVICE, "NRestarts")
-            invocation = await self._get(path, _UNIT, "InvocationID")
+            status = UnitStatus(
+                unit=unit.name,
+                pid=await service("MainPID"),
+                restarts=await service("NRestarts"),
+                invocation=bytes(await self._get(path, _UNIT, "InvocationID")).hex(),
+            )
             since = await self._get(path, _UNIT, "StateChangeTimestamp")
+            if unit.active == "active":
+                active_since = await self._get(path, _UNIT, "ActiveEnterTimestampMonotonic")
+                return Details(status=status, since=since, active_since=active_since)
+            if not unit.is_waiting and unit.active != "failed":
+                return Details(status=status, since=since)
+            return Details(
+                status=status,
+                since=since,
+                result=await service("Result"),
+                exit_code=await service("ExecMainCode"),
+                exit_status=await service("ExecMainStatus"),
+                next_try=since + await self._next_wait(path) if unit.sub == "auto-restart" else 0,
+            )
         except SystemdError:
-            return UnitStatus(unit=name), 0
-        return UnitStatus(unit=name, pid=pid, restarts=restarts, invocation=bytes(invocation).hex()), since
+            return Details(status=UnitStatus(unit=unit.name))
+
+    async def _next_wait(self, path: str) -> int:
+        """Return for how long a unit waits for its restart, in µs."""
+        name = "RestartUSecNext" if self.version >= RESTART_STEPS_SINCE else "RestartUSec"
+        return int(await self._get(path, _SERVICE, name))
 
     async def _job(self, name: str, member: str, signature: str, body: list[Any]) -> None:
         (job,) = await self._call(member, signature, body)

@@ -1,4 +1,4 @@
-"""Which relay group and which automatic port each route has: chosen once, kept for good."""
+"""Which relay group, automatic port and progress addresses each route has: chosen once, kept for good."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
+from typing import Final
 
 from streamd.route.claims import input_claim
 from streamd.route.model import Route, Settings, UdpSource
@@ -19,6 +20,12 @@ class Allocation:
     """Route name to multicast group."""
     ports: Mapping[str, int] = field(default_factory=dict)
     """Route name to UDP port, for inputs on an `auto` port."""
+    channels: Mapping[str, str] = field(default_factory=dict)
+    """ROUTE and ROUTE/OUTPUT to the loopback address that its FFmpeg reports its progress to."""
+
+
+PROGRESS_NETWORK: Final = IPv4Network("127.64.0.0/10")
+"""Where these addresses are taken from: far from 127.0.0.1 and what distributions put beside it."""
 
 
 def allocate(
@@ -49,7 +56,25 @@ def allocate(
             settings,
             ports_in_use,
         ),
+        channels=_channels(previous.channels, routes),
     )
+
+
+def _channels(previous: Mapping[str, str], routes: list[Route]) -> dict[str, str]:
+    wanting = [f"{route.name}/{output.name}" for route in routes for output in route.outputs]
+    wanting += [route.name for route in routes]
+    channels = {name: previous[name] for name in wanting if name in previous}
+    taken = set(channels.values())
+    for name in wanting:
+        if name in channels:
+            continue
+        # From a hash of the name, so that what is away for a while has its address again.
+        start = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
+        size = PROGRESS_NETWORK.num_addresses
+        found = (str(PROGRESS_NETWORK[(start + step) % size]) for step in range(size))
+        channels[name] = next(address for address in found if address not in taken)
+        taken.add(channels[name])
+    return channels
 
 
 def _groups(previous: Mapping[str, str], names: list[str], settings: Settings) -> dict[str, str]:

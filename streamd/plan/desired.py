@@ -88,7 +88,8 @@ def _units_of(
     elif endpoint is None:
         yield ingest, Absent(State.BLOCKED, f"no relay group is free in {settings.relay_groups}")
     else:
-        yield ingest, _ingest(route, endpoint, allocation.ports.get(route.name), facts)
+        progress = Endpoint(allocation.channels[str(ingest)], settings.progress_port)
+        yield ingest, _ingest(route, endpoint, progress, allocation.ports.get(route.name), facts)
     for output in route.outputs:
         address = Address(route.name, output.name)
         if not route.enabled:
@@ -98,10 +99,13 @@ def _units_of(
         elif endpoint is None:
             yield address, Absent(State.BLOCKED, f"no relay group is free in {settings.relay_groups}")
         else:
-            yield address, _output(address, output, endpoint, settings, facts)
+            progress = Endpoint(allocation.channels[str(address)], settings.progress_port)
+            yield address, _output(address, output, endpoint, progress, settings=settings, facts=facts)
 
 
-def _ingest(route: Route, group: Endpoint, port: int | None, facts: HostFacts) -> DesiredUnit | Absent:
+def _ingest(
+    route: Route, group: Endpoint, progress: Endpoint, port: int | None, facts: HostFacts
+) -> DesiredUnit | Absent:
     source = route.input.source
     address = Address(route.name)
     if isinstance(source, UdpSource):
@@ -109,7 +113,9 @@ def _ingest(route: Route, group: Endpoint, port: int | None, facts: HostFacts) -
             return Absent(State.BLOCKED, "no input port is free, see input_ports in streamd.toml")
         if missing := _missing_interface(source.interface, facts):
             return missing
-    command = ingest_command(source, port=port, group=group, addresses=facts.interfaces, unit=address.unit)
+    command = ingest_command(
+        source, port=port, group=group, progress=progress, addresses=facts.interfaces, unit=address.unit
+    )
     url = input_url(route, port)
     return _unit(
         address,
@@ -122,11 +128,13 @@ def _ingest(route: Route, group: Endpoint, port: int | None, facts: HostFacts) -
 
 
 def _output(
-    address: Address, output: Output, group: Endpoint, settings: Settings, facts: HostFacts
+    address: Address, output: Output, group: Endpoint, progress: Endpoint, *, settings: Settings, facts: HostFacts
 ) -> DesiredUnit | Absent:
     if isinstance(output.target, UdpTarget) and (missing := _missing_interface(output.target.interface, facts)):
         return missing
-    command = output_command(output.target, group=group, addresses=facts.interfaces, unit=address.unit)
+    command = output_command(
+        output.target, group=group, progress=progress, addresses=facts.interfaces, unit=address.unit
+    )
     return _unit(
         address,
         command,

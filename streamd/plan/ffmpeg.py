@@ -65,7 +65,7 @@ class Command:
 
 
 def ingest_command(
-    source: Source, *, port: int | None, group: Endpoint, addresses: Mapping[str, str], unit: str
+    source: Source, *, port: int | None, group: Endpoint, progress: Endpoint, addresses: Mapping[str, str], unit: str
 ) -> Command:
     """Return the command that brings a source onto the relay's group.
 
@@ -73,28 +73,32 @@ def ingest_command(
         source: where the stream comes from.
         port: the one allocated where the source says `auto`.
         group: the route's group on the relay.
+        progress: where to report progress to.
         addresses: network interface to its IPv4 address; has the one that the source names.
         unit: the unit that will run it, for the path of its file of secrets.
     """
     # ttl=0 keeps the datagrams on this host, localaddr on the loopback interface.
     relay = _udp_url(group.host, group.port, pkt_size=DATAGRAM, ttl=0, localaddr="127.0.0.1")
     if isinstance(source, UdpSource):
-        return Command((*_start(), *_raw_input(_udp_source(source, port, addresses)), *_RAW_OUTPUT, relay))
+        return Command((*_start(progress), *_raw_input(_udp_source(source, port, addresses)), *_RAW_OUTPUT, relay))
     if isinstance(source, SrtSource):
-        return _srt_ingest(source, unit, relay)
+        return _srt_ingest(source, progress, unit, relay)
     if isinstance(source, TestSource):
-        return Command((*_start(), *_TEST_PICTURE, relay))
+        return Command((*_start(progress), *_TEST_PICTURE, relay))
     # The prefix keeps a name with a colon from being taken for a protocol.
     loop = ("-re", "-stream_loop", "-1", "-i", f"file:{source.path}")
-    return Command((*_start(), *loop, *_FIRST_STREAMS, "-c", "copy", "-f", "mpegts", relay))
+    return Command((*_start(progress), *loop, *_FIRST_STREAMS, "-c", "copy", "-f", "mpegts", relay))
 
 
-def output_command(target: Target, *, group: Endpoint, addresses: Mapping[str, str], unit: str) -> Command:
+def output_command(
+    target: Target, *, group: Endpoint, progress: Endpoint, addresses: Mapping[str, str], unit: str
+) -> Command:
     """Return the command that brings the relay's group to a target.
 
     Args:
         target: where the stream goes.
         group: the route's group on the relay.
+        progress: where to report progress to.
         addresses: network interface to its IPv4 address; has the one that the target names.
         unit: the unit that will run it, for the path of its file of secrets.
     """
@@ -109,17 +113,19 @@ def output_command(target: Target, *, group: Endpoint, addresses: Mapping[str, s
     if isinstance(target, UdpTarget):
         address = addresses[target.interface] if target.interface else None
         url = _udp_url(target.host, target.port, pkt_size=DATAGRAM, ttl=target.ttl, localaddr=address)
-        return Command((*_start(), *_raw_input(relay), *_RAW_OUTPUT, url))
+        return Command((*_start(progress), *_raw_input(relay), *_RAW_OUTPUT, url))
     if isinstance(target, SrtTarget):
-        return (_srt_listener if target.mode is SrtMode.LISTENER else _srt_caller)(target, unit, relay)
+        return (_srt_listener if target.mode is SrtMode.LISTENER else _srt_caller)(target, progress, unit, relay)
     if isinstance(target, RtmpTarget):
-        return _rtmp(target, unit, relay)
-    return _rtsp(target, relay)
+        return _rtmp(target, progress, unit, relay)
+    return _rtsp(target, progress, relay)
 
 
-def _start(level: str = "level+warning") -> tuple[str, ...]:
-    """Return what all commands begin with. A progress report will have its place here."""
-    return (FFMPEG, "-nostdin", "-hide_banner", "-nostats", "-loglevel", level)
+def _start(progress: Endpoint, level: str = "level+warning") -> tuple[str, ...]:
+    """Return what all commands begin with."""
+    # One datagram a second; that nobody reads it harms nothing, where a pipe would stop the media of FFmpeg 5.1.
+    report = ("-stats_period", "1", "-progress", f"udp://{progress.host}:{progress.port}")
+    return (FFMPEG, "-nostdin", "-hide_banner", "-nostats", *report, "-loglevel", level)
 
 
 _RAW_OUTPUT: Final = ("-map", "0", "-c", "copy", "-f", "data")
@@ -171,15 +177,17 @@ def _udp_source(source: UdpSource, port: int | None, addresses: Mapping[str, str
     )
 
 
-def _srt_ingest(source: SrtSource, unit: str, relay: str) -> Command:
+def _srt_ingest(source: SrtSource, progress: Endpoint, unit: str, relay: str) -> Command:
     if source.passphrase is not None:
-        return _encrypted_srt_ingest(source, source.passphrase, unit, relay)
+        return _encrypted_srt_ingest(source, source.passphrase, progress, unit, relay)
     streamid = () if source.streamid is None else _streamid(source.streamid)
     url = _srt_url(source, pkt_size=LARGEST_SRT_PAYLOAD)
-    return Command((*_start(), *streamid, *_raw_input(url), *_RAW_OUTPUT, relay))
+    return Command((*_start(progress), *streamid, *_raw_input(url), *_RAW_OUTPUT, relay))
 
 
-def _encrypted_srt_ingest(source: SrtSource, passphrase: Credential, unit: str, relay: str) -> Command:
+def _encrypted_srt_ingest(
+    source: SrtSource, passphrase: Credential, progress: Endpoint, unit: str, relay: str
+) -> Command:
     """Return the ingest that takes its address, with the passphrase in it, from a file.
 
     FFmpeg reads presets for outputs only. But its `hls` protocol (not the demuxer of that name) hands out the bytes of
@@ -191,11 +199,11 @@ def _encrypted_srt_ingest(source: SrtSource, passphrase: Credential, unit: str, 
         parameters["streamid"] = quote(source.streamid, safe="")
     url = f"{_srt_url(source, **parameters)}&passphrase"
     playlist = f"hls+file://{_secrets(unit)}"
-    argv = (*_start("fatal"), *_raw_input(playlist, protocols="hls,file,srt"), *_RAW_OUTPUT, relay)
+    argv = (*_start(progress, "fatal"), *_raw_input(playlist, protocols="hls,file,srt"), *_RAW_OUTPUT, relay)
     return Command(argv, (PresetLine(url, passphrase, Form.PLAYLIST),))
 
 
-def _srt_caller(target: SrtTarget, unit: str, relay: str) -> Command:
+def _srt_caller(target: SrtTarget, progress: Endpoint, unit: str, relay: str) -> Command:
     secret: list[PresetLine] = []
     streamid: tuple[str, ...] = ()
     if target.passphrase is not None:
@@ -205,11 +213,11 @@ def _srt_caller(target: SrtTarget, unit: str, relay: str) -> Command:
     elif target.streamid is not None:
         streamid = _streamid(target.streamid)
     url = _srt_url(target, pkt_size=DATAGRAM)
-    argv = (*_start(), *_raw_input(relay), *_RAW_OUTPUT, *streamid, *_preset(unit, secret), url)
+    argv = (*_start(progress), *_raw_input(relay), *_RAW_OUTPUT, *streamid, *_preset(unit, secret), url)
     return Command(argv, tuple(secret))
 
 
-def _srt_listener(target: SrtTarget, unit: str, relay: str) -> Command:
+def _srt_listener(target: SrtTarget, progress: Endpoint, unit: str, relay: str) -> Command:
     """Return the command of an output that waits for its caller.
 
     FFmpeg opens its output before it reads on, so a caller who comes late would get what was waiting in the input's
@@ -222,11 +230,23 @@ def _srt_listener(target: SrtTarget, unit: str, relay: str) -> Command:
     )
     fifo = ("-f", "fifo", "-fifo_format", "data", "-queue_size", str(LISTENER_QUEUE), "-drop_pkts_on_overflow", "1")
     url = _srt_url(target, pkt_size=DATAGRAM)
-    argv = (*_start(), *_raw_input(relay), "-map", "0", "-c", "copy", *fifo, *_preset(unit, secret), url)
+    # Only at this level FFmpeg says that somebody called ("accept streamid"), which nothing else tells: it says once
+    # what it reads and writes besides.
+    argv = (
+        *_start(progress, "level+verbose"),
+        *_raw_input(relay),
+        "-map",
+        "0",
+        "-c",
+        "copy",
+        *fifo,
+        *_preset(unit, secret),
+        url,
+    )
     return Command(argv, tuple(secret))
 
 
-def _rtmp(target: RtmpTarget, unit: str, relay: str) -> Command:
+def _rtmp(target: RtmpTarget, progress: Endpoint, unit: str, relay: str) -> Command:
     options = ["-f", "flv", "-flvflags", "no_duration_filesize", "-rw_timeout", str(IO_TIMEOUT)]
     if target.url.startswith("rtmps:"):
         # FFmpeg does not verify by default. The certificates that it trusts are the system's unless it is told others.
@@ -239,17 +259,17 @@ def _rtmp(target: RtmpTarget, unit: str, relay: str) -> Command:
         if "/" in application:
             # Otherwise FFmpeg takes the last part for the play path, which the key then replaces.
             options += ["-rtmp_app", f"{application}?{parts.query}" if parts.query else application]
-    argv = (*_start(), *_remuxed_input(relay), *options, *_preset(unit, secret), target.url)
+    argv = (*_start(progress), *_remuxed_input(relay), *options, *_preset(unit, secret), target.url)
     return Command(argv, tuple(secret))
 
 
-def _rtsp(target: RtspTarget, relay: str) -> Command:
+def _rtsp(target: RtspTarget, progress: Endpoint, relay: str) -> Command:
     options = (
         # RTP has no form for the ADTS of a transport stream; LATM is the one that FFmpeg can make of it.
         *("-rtpflags", "latm"),
         *("-f", "rtsp", "-rtsp_transport", target.transport.value, "-timeout", str(IO_TIMEOUT)),
     )
-    return Command((*_start(), *_remuxed_input(relay), *options, target.url))
+    return Command((*_start(progress), *_remuxed_input(relay), *options, target.url))
 
 
 def _secrets(unit: str) -> str:

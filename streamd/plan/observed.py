@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
+from streamd.plan.status import UnitStatus
 from streamd.plan.unit import ROOT_SLICE, Address, Fingerprint, route_slice
 
 
@@ -27,6 +28,11 @@ class ObservedUnit:
         return Fingerprint.of_description(self.description)
 
     @property
+    def is_waiting(self) -> bool:
+        """Tell whether it ended and waits for its next try; start-pre is the wait of systemd before 254."""
+        return self.sub in ("auto-restart", "auto-restart-queued", "start-pre")
+
+    @property
     def is_up(self) -> bool:
         """Tell whether it runs or is about to, waiting for an automatic restart included."""
         return self.active in ("active", "activating", "reloading") and self.job != "stop"
@@ -35,6 +41,25 @@ class ObservedUnit:
     def is_leaving(self) -> bool:
         """Tell whether it is on its way down; what comes next is decided when it has got there."""
         return self.active == "deactivating" or self.job == "stop"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Details:
+    """What systemd tells of one unit when it is asked for it alone."""
+
+    status: UnitStatus
+    since: int = 0
+    """When its state changed last: µs since 1970, 0 when unknown."""
+    active_since: int = 0
+    """When it became active: µs of the monotonic clock, 0 when unknown."""
+    result: str = ""
+    """Result: success, exit-code, signal, oom-kill, …; of its last process where that has ended."""
+    exit_code: int = 0
+    """ExecMainCode: CLD_EXITED (1), CLD_KILLED (2) or CLD_DUMPED (3); 0 while the process runs."""
+    exit_status: int = 0
+    """ExecMainStatus: the exit status, or the number of the signal."""
+    next_try: int = 0
+    """When a unit that waits for its restart is started: µs since 1970, 0 when unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

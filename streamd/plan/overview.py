@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from streamd.plan.allocation import Allocation
+from streamd.plan.cause import Cause, Failure
 from streamd.plan.desired import Absent, Desired, input_url, without_password
-from streamd.plan.observed import Observed, ObservedUnit
-from streamd.plan.status import OutputStatus, RouteStatus, State, Status, UnitStatus
+from streamd.plan.health import Verdict
+from streamd.plan.observed import Details, Observed, ObservedUnit
+from streamd.plan.status import NO_TROUBLE, OutputStatus, RouteStatus, State, Status, Trouble, UnitStatus
 from streamd.plan.unit import Address
 from streamd.route.diagnostic import Diagnostic
 from streamd.route.model import (
@@ -25,9 +27,6 @@ from streamd.route.model import (
     TestSource,
     UdpSource,
 )
-
-Details = Mapping[str, tuple[UnitStatus, int]]
-"""By unit name: what systemd tells of it, and when its state changed last, in µs since 1970."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,10 +49,51 @@ class Scene:
     allocation: Allocation
     desired: Desired
     observed: Observed
-    details: Details = field(default_factory=dict)
+    details: Mapping[str, Details] = field(default_factory=dict)
+    """By unit name."""
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    """By unit name: what was judged of those that are up; of one that is missing nothing is known."""
+    endings: Mapping[str, Ended] = field(default_factory=dict)
+    """By unit name: how it failed last."""
     problems: Mapping[str, str] = field(default_factory=dict)
     """By unit name: why its last step failed."""
     diagnostics: tuple[Diagnostic, ...] = ()
+    previous: Mapping[str, Condition] = field(default_factory=dict)
+    """By unit name: as it was shown last."""
+    now: int = 0
+    """µs since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a unit failed last."""
+
+    failure: Failure
+    at: int
+    """µs since 1970."""
+    mended: bool = False
+    """It has run since."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """What is the same for inputs and outputs."""
+
+    state: State
+    cause: str
+    since: int
+    unit: UnitStatus
+    trouble: Trouble
+
+
+def conditions(status: Status) -> dict[str, Condition]:
+    """Return, by unit name, the condition of every input and output in a status."""
+    return {
+        thing.unit.unit: Condition(
+            state=thing.state, cause=thing.cause, since=thing.since, unit=thing.unit, trouble=thing.trouble
+        )
+        for thing in status.things()
+    }
 
 
 def overview(scene: Scene) -> Status:
@@ -65,13 +105,22 @@ def overview(scene: Scene) -> Status:
     )
 
 
-def judge(unit: ObservedUnit | None, absent: Absent | None, problem: str) -> tuple[State, str]:
+def judge(
+    unit: ObservedUnit | None,
+    absent: Absent | None,
+    problem: str,
+    *,
+    verdict: Verdict | None = None,
+    failure: Failure | None = None,
+) -> tuple[State, str]:
     """Return the state of a unit and its cause.
 
     Args:
         unit: as systemd lists it.
         absent: why it is not to run.
         problem: what its last step failed with.
+        verdict: whether it does its work, for a unit that is up.
+        failure: how its process ended, for one whose process has.
     """
     reason = absent.reason if absent else problem
     if unit is None or unit.active == "inactive":
@@ -81,15 +130,19 @@ def judge(unit: ObservedUnit | None, absent: Absent | None, problem: str) -> tup
     if unit.active == "deactivating":
         return State.STOPPING, reason
     if unit.active == "failed":
-        return State.FAILED, problem or "its unit failed"
-    if unit.sub in _BACKOFF:
-        return State.BACKOFF, "FFmpeg ended; it is started again"
+        return State.FAILED, problem or (failure.sentence if failure else "its unit failed")
+    if unit.is_waiting:
+        if failure and failure.cause is Cause.CALLER_LEFT:
+            return State.WAITING, failure.sentence
+        return State.BACKOFF, failure.sentence if failure else "FFmpeg ended; it is started again"
     if unit.active == "activating":
         return State.STARTING, reason
-    return State.RUNNING, reason
+    if verdict is None:
+        return State.RUNNING, reason
+    return verdict.state, reason or verdict.cause
 
 
-def calmed(observed: Observed, details: Details, now: int) -> tuple[str, ...]:
+def calmed(observed: Observed, details: Mapping[str, Details], now: int) -> tuple[str, ...]:
     """Return the units that were restarted and have been up for a minute since: their backoff is to begin anew.
 
     Args:
@@ -99,27 +152,64 @@ def calmed(observed: Observed, details: Details, now: int) -> tuple[str, ...]:
     """
     return tuple(
         name
-        for name, (status, since) in details.items()
-        if status.restarts and name in observed.units
-        if observed.units[name].active == "active" and since and now - since >= CALM_AFTER
+        for name, found in details.items()
+        if found.status.restarts and name in observed.units
+        if observed.units[name].active == "active" and found.since and now - found.since >= CALM_AFTER
     )
 
 
 CALM_AFTER: Final = 60_000_000
 """µs."""
-_BACKOFF: Final = ("auto-restart", "auto-restart-queued", "start-pre")
-"""Sub-states in which a unit waits for its next try; start-pre is the wait of systemd before 254."""
 
 
-def _judge(address: Address, scene: Scene) -> tuple[State, str, int, UnitStatus]:
+def _judge(address: Address, scene: Scene) -> Condition:
     name = address.unit
-    state, cause = judge(scene.observed.units.get(name), scene.desired.absent.get(name), scene.problems.get(name, ""))
-    unit, since = scene.details.get(name, (UnitStatus(unit=name), 0))
-    return state, cause, since, unit
+    observed = scene.observed.units.get(name)
+    verdict = scene.verdicts.get(name)
+    ended = scene.endings.get(name)
+    state, cause = judge(
+        observed,
+        scene.desired.absent.get(name),
+        scene.problems.get(name, ""),
+        verdict=verdict,
+        failure=ended.failure if ended else None,
+    )
+    details = scene.details.get(name, Details(status=UnitStatus(unit=name)))
+    return Condition(
+        state=state,
+        cause=cause,
+        since=_since(state, details, scene.previous.get(name), scene.now),
+        unit=details.status,
+        trouble=_trouble(state, ended, details),
+    )
+
+
+def _since(state: State, details: Details, previous: Condition | None, now: int) -> int:
+    """Return when the state was entered: what systemd does not know of is timed from when it was seen."""
+    if state not in _JUDGED or previous is None or previous.unit.invocation != details.status.invocation:
+        return details.since
+    return previous.since if previous.state is state else now
+
+
+_JUDGED: Final = (State.RUNNING, State.STALLED, State.STARVED, State.WAITING)
+
+
+def _trouble(state: State, ended: Ended | None, details: Details) -> Trouble:
+    if ended is None:
+        return NO_TROUBLE
+    failure = ended.failure
+    is_present = not ended.mended and state in (State.BACKOFF, State.FAILED, State.STALLED, State.STARTING)
+    return Trouble(
+        reason=failure.cause.value if is_present else "",
+        advice=failure.advice if is_present else "",
+        next_try=details.next_try if state is State.BACKOFF else 0,
+        last_error=f"{failure.sentence}: {failure.line}" if failure.line else failure.sentence,
+        last_error_at=ended.at,
+    )
 
 
 def _route(entry: RouteEntry, scene: Scene) -> RouteStatus:
-    state, cause, since, unit = _judge(Address(entry.name), scene)
+    found = _judge(Address(entry.name), scene)
     route = entry.route
     if route is None:
         known = entry.name in {address.route for address in map(Address.of_unit, scene.observed.units) if address}
@@ -132,10 +222,11 @@ def _route(entry: RouteEntry, scene: Scene) -> RouteStatus:
             input_url="",
             group="",
             broken=True,
-            state=state if known else State.FAILED,
+            state=found.state if known else State.FAILED,
             cause="its file is broken" + (", what ran is left running" if known else ""),
-            since=since,
-            unit=unit,
+            since=found.since,
+            unit=found.unit,
+            trouble=found.trouble,
             outputs=_running_outputs(entry.name, scene),
         )
     group = scene.allocation.groups.get(entry.name, "")
@@ -145,33 +236,35 @@ def _route(entry: RouteEntry, scene: Scene) -> RouteStatus:
         description=route.description,
         enabled=route.enabled,
         relay=route.relay.value,
-        input_kind=_source_kind(route.input.source),
+        input_kind=source_kind(route.input.source),
         input_url=without_password(input_url(route, scene.allocation.ports.get(entry.name))),
         group=f"{group}:{scene.settings.relay_port}" if group else "",
         broken=entry.broken,
-        state=state,
-        cause=cause or ("its file is broken, this is its last good definition" if entry.broken else ""),
-        since=since,
-        unit=unit,
+        state=found.state,
+        cause=found.cause or ("its file is broken, this is its last good definition" if entry.broken else ""),
+        since=found.since,
+        unit=found.unit,
+        trouble=found.trouble,
         outputs=tuple(_output(entry.name, output, scene) for output in route.outputs),
     )
 
 
 def _output(route: str, output: Output, scene: Scene) -> OutputStatus:
-    state, cause, since, unit = _judge(Address(route, output.name), scene)
+    found = _judge(Address(route, output.name), scene)
     target = output.target
     return OutputStatus(
         route=route,
         name=output.name,
-        kind=_target_kind(output),
+        kind=target_kind(output),
         mode=target.mode.value if isinstance(target, SrtTarget) else "",
         url=without_password(output.url),
         description=output.description,
         enabled=output.enabled,
-        state=state,
-        cause=cause,
-        since=since,
-        unit=unit,
+        state=found.state,
+        cause=found.cause,
+        since=found.since,
+        unit=found.unit,
+        trouble=found.trouble,
     )
 
 
@@ -184,7 +277,7 @@ def _running_outputs(route: str, scene: Scene) -> tuple[OutputStatus, ...]:
     for address in addresses:
         if not address.output:
             continue
-        state, cause, since, unit = _judge(address, scene)
+        condition = _judge(address, scene)
         found.append(
             OutputStatus(
                 route=route,
@@ -192,16 +285,18 @@ def _running_outputs(route: str, scene: Scene) -> tuple[OutputStatus, ...]:
                 kind="",
                 url="",
                 enabled=True,
-                state=state,
-                cause=cause,
-                since=since,
-                unit=unit,
+                state=condition.state,
+                cause=condition.cause,
+                since=condition.since,
+                unit=condition.unit,
+                trouble=condition.trouble,
             )
         )
     return tuple(found)
 
 
-def _source_kind(source: Source) -> str:
+def source_kind(source: Source) -> str:
+    """Return the word for a kind of input."""
     match source:
         case UdpSource():
             return "udp"
@@ -213,7 +308,8 @@ def _source_kind(source: Source) -> str:
             return "file"
 
 
-def _target_kind(output: Output) -> str:
+def target_kind(output: Output) -> str:
+    """Return the word for a kind of output."""
     match output.target:
         case SrtTarget():
             return "srt"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from streamd.plan.desired import Desired
 from streamd.plan.observed import Observed, ObservedUnit
@@ -39,15 +40,18 @@ class Step:
         return StepView(action=self.action.value, address=str(self.address), unit=self.address.unit, reason=self.reason)
 
 
-def plan(desired: Desired, observed: Observed, *, forced: Collection[str] = ()) -> tuple[Step, ...]:
+_NONE: Final[Mapping[str, str]] = {}
+
+
+def plan(desired: Desired, observed: Observed, *, forced: Mapping[str, str] = _NONE) -> tuple[Step, ...]:
     """Return the steps from observed to desired, every unit of either side named once, stops first.
 
     Args:
         desired: what should run.
         observed: what systemd has.
-        forced: names of units that are to be restarted even if nothing changed.
+        forced: by name, units that are to be restarted even if nothing changed, and why.
     """
-    steps = [_wanted(unit, observed, name in forced) for name, unit in desired.units.items()]
+    steps = [_wanted(unit, observed, forced.get(name, "")) for name, unit in desired.units.items()]
     for name, unit in observed.units.items():
         address = Address.of_unit(name)
         if address is not None and name not in desired.units and (unit.is_up or unit.is_leaving):
@@ -56,7 +60,7 @@ def plan(desired: Desired, observed: Observed, *, forced: Collection[str] = ()) 
     return tuple(sorted(steps, key=lambda step: (order.index(step.action), step.address)))
 
 
-def _wanted(unit: DesiredUnit, everything: Observed, forced: bool) -> Step:
+def _wanted(unit: DesiredUnit, everything: Observed, forced: str) -> Step:
     observed = everything.units.get(unit.name)
     if observed is None or observed.active in ("inactive", "failed"):
         if everything.slice_is_leaving(unit.address.route):
@@ -65,7 +69,7 @@ def _wanted(unit: DesiredUnit, everything: Observed, forced: bool) -> Step:
     if observed.is_leaving:
         return Step(Action.KEEP, unit.address, "is stopping just now")
     if forced:
-        return Step(Action.RESTART, unit.address, "asked for", unit)
+        return Step(Action.RESTART, unit.address, forced, unit)
     is_, should = observed.fingerprint, unit.fingerprint
     if is_ is None:
         return Step(Action.RESTART, unit.address, "was not started by streamd", unit)

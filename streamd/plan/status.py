@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from streamd.route.diagnostic import Diagnostic
 
@@ -13,6 +15,13 @@ class State(StrEnum):
 
     STARTING = "starting"
     RUNNING = "running"
+    """It sends; an ingest: its stream arrives."""
+    STALLED = "stalled"
+    """Its process lives and its input gives, but it does not send."""
+    STARVED = "starved"
+    """Its process lives, but nothing comes in."""
+    WAITING = "waiting"
+    """It listens, and nobody has called."""
     BACKOFF = "backoff"
     """It failed; systemd will try again."""
     STOPPING = "stopping"
@@ -25,6 +34,22 @@ class State(StrEnum):
     FAILED = "failed"
 
 
+WORST_FIRST: Final = (
+    State.FAILED,
+    State.BLOCKED,
+    State.STALLED,
+    State.BACKOFF,
+    State.STARVED,
+    State.STOPPING,
+    State.STARTING,
+    State.WAITING,
+    State.RUNNING,
+)
+"""The states of what should run."""
+FAILING: Final = (State.FAILED, State.BLOCKED, State.STALLED, State.BACKOFF, State.STARVED)
+"""The states in which nothing is sent that should be."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitStatus:
     """What systemd tells of one unit; zero and empty where there is none."""
@@ -35,6 +60,57 @@ class UnitStatus:
     """Automatic restarts since the unit was started."""
     invocation: str = ""
     """32 hexadecimal digits, for journalctl _SYSTEMD_INVOCATION_ID=."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """What is, or last was, wrong with a unit. It outlives a recovery, all but `reason`, `advice` and `next_try`."""
+
+    reason: str = ""
+    """One word for programs why it is not running, such as refused (see streamd.plan.cause)."""
+    advice: str = ""
+    """One sentence what to do about it; empty where there is nothing to say."""
+    next_try: int = 0
+    """When it is started again, in µs since 1970; 0 when that is not known or not so."""
+    last_error: str = ""
+    """One sentence how it failed last, with the log line that says so; empty when it did not."""
+    last_error_at: int = 0
+    """When that was, in µs since 1970."""
+
+
+NO_TROUBLE: Final = Trouble()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statistics:
+    """The moving counters of one output or ingest; None is unknown, never nought."""
+
+    address: str
+    """ROUTE for an ingest, ROUTE/OUTPUT for an output."""
+    bitrate: int | None = None
+    """bit/s sent (by an ingest: received) over the last seconds."""
+    bytes: int | None = None
+    """Sent since the process began."""
+    uptime: int | None = None
+    """µs since the process began."""
+    fps: float | None = None
+    """Frames a second, where FFmpeg looks at frames."""
+    speed: float | None = None
+    """Media time over real time in the last seconds: 1.0 is as it should be."""
+    media_time: int | None = None
+    """µs of media sent."""
+    dropped: int | None = None
+    """Frames dropped."""
+    duplicated: int | None = None
+    """Frames duplicated."""
+    cpu: int | None = None
+    """Processor time used by the whole unit, in µs."""
+    memory: int | None = None
+    """Bytes that the unit uses."""
+    tasks: int | None = None
+    """Threads that the unit has."""
+    restarts: int = 0
+    """Automatic restarts since the unit was started."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +133,7 @@ class OutputStatus:
     since: int
     """When the state was entered: microseconds since 1970, 0 when unknown."""
     unit: UnitStatus
+    trouble: Trouble = NO_TROUBLE
 
     @property
     def address(self) -> str:
@@ -87,7 +164,14 @@ class RouteStatus:
     cause: str
     since: int
     unit: UnitStatus
+    trouble: Trouble = NO_TROUBLE
     outputs: tuple[OutputStatus, ...] = ()
+
+    @property
+    def overall(self) -> State:
+        """Return the worst state of its input and its outputs; what somebody stopped or disabled does not count."""
+        states = {self.state, *(output.state for output in self.outputs)}
+        return next((state for state in WORST_FIRST if state in states), self.state)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +181,12 @@ class Status:
     version: str
     routes: tuple[RouteStatus, ...] = ()
     diagnostics: tuple[Diagnostic, ...] = ()
+
+    def things(self) -> Iterator[RouteStatus | OutputStatus]:
+        """Yield each route, followed by its outputs."""
+        for route in self.routes:
+            yield route
+            yield from route.outputs
 
     @property
     def output_count(self) -> int:

@@ -152,7 +152,8 @@ class DesiredUnit:
 
         What is the same for all units stands in the drop-in files under units/, where an administrator can read it.
         """
-        fields = [f"STREAMD_ROUTE={self.address.route}"]
+        # The first is the same for all, so that whoever follows the journal can ask for the lines of all units.
+        fields = ["STREAMD_ENGINE=ffmpeg", f"STREAMD_ROUTE={self.address.route}"]
         if self.address.output:
             fields.append(f"STREAMD_OUTPUT={self.address}")
         properties: list[Property] = [

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from streamd.bus.connection import connect_system_bus
 from streamd.host.systemd import Systemd
-from streamd.plan.allocation import Allocation
+from streamd.plan.allocation import Allocation, allocate
 from streamd.plan.desired import HostFacts, desire
 from streamd.plan.unit import DesiredUnit
 from streamd.route.model import Settings
@@ -126,7 +126,8 @@ def route_text(number: int) -> str:
 def two_hundred_units() -> list[DesiredUnit]:
     files = [parse_route(f"/x/floor{number}.toml", route_text(number), Settings()) for number in range(ROUTES)]
     routes = [file.route for file in files if file.route]
-    allocation = Allocation(groups={route.name: f"239.255.9.{number}" for number, route in enumerate(routes, 1)})
+    groups = {route.name: f"239.255.9.{number}" for number, route in enumerate(routes, 1)}
+    allocation = allocate(Allocation(groups=groups), routes, Settings(), ())
     found = desire(routes, allocation=allocation, settings=Settings(), facts=HostFacts())
     return list(found.units.values())
 

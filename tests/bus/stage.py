@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,7 +13,7 @@ from streamd.bus.gate import Gate
 from streamd.bus.names import BUS_NAME
 from streamd.bus.service import Service
 from streamd.bus.values import unpack
-from streamd.plan.status import OutputStatus, RouteStatus, State, Status, StepView, UnitStatus
+from streamd.plan.status import OutputStatus, RouteStatus, State, Statistics, Status, StepView, UnitStatus
 from streamd.route.change import Change
 from streamd.route.diagnostic import Diagnostic, Span
 
@@ -77,6 +77,7 @@ class FakeControl:
     status: Status = STATUS
     steps: tuple[StepView, ...] = (StepView(action="keep", address="studio-a", unit="u", reason="nothing changed"),)
     asked: list[tuple[Any, ...]] = field(default_factory=list)
+    meters: dict[str, Statistics] = field(default_factory=dict)
     error: Exception | None = None
     hold: asyncio.Event | None = None
     reached: asyncio.Event = field(default_factory=asyncio.Event)
@@ -96,6 +97,13 @@ class FakeControl:
     async def plan(self) -> tuple[StepView, ...]:
         await self._ask("plan")
         return self.steps
+
+    async def statistics(self, addresses: Collection[str] = ()) -> tuple[Statistics, ...]:
+        await self._ask("statistics", *addresses)
+        return tuple(self.meter(address) for address in addresses or ("studio-a", "studio-a/youtube"))
+
+    def meter(self, address: str) -> Statistics:
+        return self.meters.get(address, Statistics(address=address))
 
     async def start(self, address: str, *, wait: bool) -> None:
         await self._ask("start", address, wait)

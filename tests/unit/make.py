@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streamd.plan.allocation import Allocation
+from streamd.plan.allocation import Allocation, allocate
 from streamd.plan.desired import Desired, HostFacts, desire
 from streamd.plan.observed import Observed, ObservedUnit
 from streamd.plan.unit import Address
@@ -25,7 +25,8 @@ def route(name: str, *outputs: Output, port: int | None = 5000, source: Source |
 def desired(
     *routes: Route, facts: HostFacts | None = None, stopped: tuple[str, ...] = (), held: tuple[str, ...] = ()
 ) -> Desired:
-    allocation = Allocation(groups={it.name: f"239.255.0.{number}" for number, it in enumerate(routes, 1)})
+    groups = {it.name: f"239.255.0.{number}" for number, it in enumerate(routes, 1)}
+    allocation = allocate(Allocation(groups=groups), routes, SETTINGS, ())
     return desire(
         routes, allocation=allocation, settings=SETTINGS, facts=facts or HostFacts(), stopped=stopped, held=held
     )

@@ -29,7 +29,7 @@ def test_every_member_is_in_it() -> None:
         if name.startswith("org.streamd1."):
             text = made.split(f".SH INTERFACE {name}\n")[1].split("\n.SH ")[0]
             assert re.findall(r"^\.BR (\w+) ", text, re.MULTILINE) == list(interface.properties)
-            assert re.findall(r"^\\fB(\w+)\\fP\(", text, re.MULTILINE) == list(interface.methods)
+            assert re.findall(r"^\\fB(\w+)\\fP\(", text, re.MULTILINE) == [*interface.methods, *signals(interface.xml)]
             for method in interface.methods.values():
                 access = method.access.polkit_action
                 after = text.split(f"\\fB{method.name}\\fP(")[1].split("\n.TP\n\\fB")[0]
@@ -64,6 +64,10 @@ def test_what_roff_would_obey_is_guarded() -> None:
     assert '.BR Y " (s, may be set)"' in made
     assert "\\fBa\\-b\\fP's.\n" in made
     assert "\\fBZ\\fP(s \\fIs_t\\fP)\n" in made
+
+
+def signals(xml: str) -> list[str]:
+    return re.findall(r'<signal name="(\w+)"', xml)
 
 
 @pytest.mark.parametrize("name", ["org.streamd1.5", "streamctl.1", "streamd.8"])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from streamd.bus.names import escape, output_path
+from streamd.bus.names import MANAGER, escape, output_path
 from streamd.bus.schema import Access, interfaces
-from streamd.bus.tree import Added, Builder, Changed, Removed, addresses, build, changes
+from streamd.bus.tree import MOVING, Added, Builder, Changed, Removed, addresses, build, changes
 from streamd.plan.status import OutputStatus, RouteStatus, State, Status, UnitStatus
 
 
@@ -78,14 +78,15 @@ def test_changes_come_in_order() -> None:
     assert list(changes(old, new)) == [
         Removed(output_path("a", "x"), ("org.streamd1.Output",)),
         Added(output_path("a", "z")),
-        Changed("/org/streamd1/route/a", "org.streamd1.Route", ("Outputs",)),
+        Changed("/org/streamd1/route/a", "org.streamd1.Route", ("Overall", "Outputs")),
         Changed(output_path("a", "y"), "org.streamd1.Output", ("State",)),
+        Changed("/org/streamd1", "org.streamd1.Manager", ("Running", "Failing")),
     ]
 
 
 def test_a_new_count_comes_last() -> None:
     found = list(changes(build(a_status()), build(a_status(x=State.RUNNING))))
-    assert found[-1] == Changed("/org/streamd1", "org.streamd1.Manager", ("Outputs",))
+    assert found[-1] == Changed("/org/streamd1", "org.streamd1.Manager", ("Outputs", "Running"))
 
 
 def test_addresses() -> None:
@@ -95,7 +96,8 @@ def test_addresses() -> None:
 def test_objects_have_exactly_the_properties_of_the_xml() -> None:
     for found in build(a_status(x=State.RUNNING)).values():
         for name, properties in found.items():
-            assert list(properties) == list(interfaces()[name].properties)
+            moving = () if name == MANAGER else MOVING
+            assert [*properties, *moving] == list(interfaces()[name].properties)
 
 
 def test_a_method_without_annotation_is_locked() -> None:

@@ -31,8 +31,11 @@ from streamd.route.model import (
 GROUP = Endpoint("239.255.0.1", 20000)
 ADDRESSES = {"eth1": "192.0.2.7"}
 KEY = Credential("venue")
-START = "/usr/bin/ffmpeg -nostdin -hide_banner -nostats -loglevel level+warning"
-QUIET_START = "/usr/bin/ffmpeg -nostdin -hide_banner -nostats -loglevel fatal"
+PROGRESS = Endpoint("127.65.4.3", 20001)
+REPORT = "-stats_period 1 -progress udp://127.65.4.3:20001"
+START = f"/usr/bin/ffmpeg -nostdin -hide_banner -nostats {REPORT} -loglevel level+warning"
+LISTENER_START = START.replace("level+warning", "level+verbose")
+QUIET_START = f"/usr/bin/ffmpeg -nostdin -hide_banner -nostats {REPORT} -loglevel fatal"
 RELAY_OUT = "udp://239.255.0.1:20000?pkt_size=1316&ttl=0&localaddr=127.0.0.1"
 RELAY_IN = "udp://239.255.0.1:20000?localaddr=127.0.0.1&buffer_size=2097152&fifo_size=8192&overrun_nonfatal=1"
 BUFFERS = "buffer_size=2097152&fifo_size=27888&overrun_nonfatal=1"
@@ -45,11 +48,15 @@ OUTPUT_SECRETS = "/run/credentials/streamd-output@a:b.service/secrets"
 
 
 def ingest(source: Source, port: int | None = None) -> Command:
-    return ingest_command(source, port=port, group=GROUP, addresses=ADDRESSES, unit="streamd-ingest@a.service")
+    return ingest_command(
+        source, port=port, group=GROUP, progress=PROGRESS, addresses=ADDRESSES, unit="streamd-ingest@a.service"
+    )
 
 
 def output(target: Target) -> Command:
-    return output_command(target, group=GROUP, addresses=ADDRESSES, unit="streamd-output@a:b.service")
+    return output_command(
+        target, group=GROUP, progress=PROGRESS, addresses=ADDRESSES, unit="streamd-output@a:b.service"
+    )
 
 
 def raw_ingest(url: str) -> str:
@@ -152,11 +159,11 @@ OUTPUTS: list[tuple[Target, str]] = [
     ),
     (
         srt_target(host="0.0.0.0", port=9100, mode=SrtMode.LISTENER, latency=20),
-        f"{START} {RAW} {FIFO} srt://0.0.0.0:9100?mode=listener&latency=20000&pkt_size=1316",
+        f"{LISTENER_START} {RAW} {FIFO} srt://0.0.0.0:9100?mode=listener&latency=20000&pkt_size=1316",
     ),
     (
         srt_target(host="0.0.0.0", port=9100, mode=SrtMode.LISTENER, passphrase=KEY),
-        f"{START} {RAW} {FIFO} -fpre {OUTPUT_SECRETS} srt://0.0.0.0:9100?mode=listener&pkt_size=1316",
+        f"{LISTENER_START} {RAW} {FIFO} -fpre {OUTPUT_SECRETS} srt://0.0.0.0:9100?mode=listener&pkt_size=1316",
     ),
     (
         RtmpTarget(url="rtmp://live.example/app/name"),

@@ -8,7 +8,18 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[2] / "streamd"
-LAYERS = {"route": 0, "plan": 1, "bus": 2, "host": 3, "ctl": 4, "web": 4, "reconciler": 4, "daemon": 5, "": 6}
+LAYERS = {
+    "route": 0,
+    "plan": 1,
+    "bus": 2,
+    "host": 3,
+    "ctl": 4,
+    "web": 4,
+    "reporter": 4,
+    "reconciler": 5,
+    "daemon": 6,
+    "": 7,
+}
 """What may import what: the higher the lower. Of the two edges, host may use the bus's connection, not the reverse."""
 
 PURE = ("route", "plan")

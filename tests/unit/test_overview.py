@@ -6,7 +6,7 @@ import pytest
 
 from streamd.plan.allocation import Allocation
 from streamd.plan.desired import Absent, without_password
-from streamd.plan.observed import Observed, ObservedUnit
+from streamd.plan.observed import Details, Observed, ObservedUnit
 from streamd.plan.overview import CALM_AFTER, RouteEntry, Scene, calmed, judge, overview
 from streamd.plan.status import State, UnitStatus
 from streamd.route.model import Route
@@ -95,5 +95,5 @@ def test_a_password_in_a_url_is_not_shown(url: str, shown: str) -> None:
 )
 def test_a_healthy_minute_ends_the_backoff(restarts: int, active: str, since: int, expected: bool) -> None:
     observed = Observed(units={"u": unit(active, "running")})
-    details = {"u": (UnitStatus(unit="u", restarts=restarts), since)}
+    details = {"u": Details(status=UnitStatus(unit="u", restarts=restarts), since=since)}
     assert calmed(observed, details, CALM_AFTER + 5) == (("u",) if expected else ())

@@ -126,7 +126,7 @@ def test_a_unit_without_a_fingerprint_is_replaced() -> None:
 
 def test_forced_restarts_are_done_even_if_nothing_changed() -> None:
     wanted = desired(route("a", udp_output("x")))
-    steps = plan(wanted, running(wanted), forced={unit_of("a/x")})
+    steps = plan(wanted, running(wanted), forced={unit_of("a/x"): "asked for"})
     assert actions(steps) == {"a/x": "restart", "a": "keep"}
 
 

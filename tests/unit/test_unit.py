@@ -35,7 +35,7 @@ def test_systemd_252_gets_no_property_that_it_does_not_know_and_a_helper_instead
 def test_every_unit_has_its_slice_and_its_journal_fields() -> None:
     made = properties(257)
     assert made["Slice"] == ("s", "streamd-a\\x2db.slice")
-    assert made["LogExtraFields"] == ("aay", [b"STREAMD_ROUTE=a-b", b"STREAMD_OUTPUT=a-b/x"])
+    assert made["LogExtraFields"] == ("aay", [b"STREAMD_ENGINE=ffmpeg", b"STREAMD_ROUTE=a-b", b"STREAMD_OUTPUT=a-b/x"])
     assert made["StartLimitIntervalUSec"] == ("t", 0)
     assert "LoadCredential" not in made
 

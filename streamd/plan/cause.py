@@ -1,0 +1,269 @@
+"""Why a process ended: told from systemd's result and from the last lines that FFmpeg wrote.
+
+FFmpeg 5.1 ends with status 1 whatever happened, and 7.1 with the number of an error that may stand for many things; so
+the lines decide, the latest first, and the status only where they say nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
+
+from streamd.route.mask import redact_url
+
+
+class Cause(StrEnum):
+    """The causes of failures that an operator tells apart."""
+
+    REFUSED = "refused"
+    UNREACHABLE = "unreachable"
+    NAME_NOT_FOUND = "name-not-found"
+    AUTHENTICATION = "authentication"
+    REJECTED = "rejected"
+    PASSPHRASE = "passphrase"  # noqa: S105 (a word, not one)
+    TLS = "tls"
+    UNSUPPORTED = "unsupported"
+    """The stream cannot be carried there."""
+    INPUT_LOST = "input-lost"
+    CONNECTION_LOST = "connection-lost"
+    CALLER_LEFT = "caller-left"
+    """The caller of a listener; no failure."""
+    ADDRESS_IN_USE = "address-in-use"
+    NO_FILE = "no-file"
+    OUT_OF_MEMORY = "out-of-memory"
+    KILLED = "killed"
+    STALLED = "stalled"
+    """streamd restarted it, since it sent nothing."""
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """What is known of how the process of a unit ended."""
+
+    result: str = ""
+    """systemd's Result: exit-code, signal, oom-kill, …"""
+    code: int = 0
+    """ExecMainCode: CLD_EXITED (1), CLD_KILLED (2) or CLD_DUMPED (3)."""
+    status: int = 0
+    """The exit status, or the number of the signal."""
+    lines: tuple[str, ...] = ()
+    """The last that it wrote, the oldest first."""
+    kind: str = ""
+    """udp, srt, rtmp, rtsp, test or file."""
+    listener: bool = False
+    """It waits for a caller."""
+    is_input: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A cause, in words for a person."""
+
+    cause: Cause
+    sentence: str
+    """What happened."""
+    advice: str
+    """What to look at, or to do."""
+    line: str
+    """The line that tells, without what FFmpeg writes before it; empty where none did."""
+
+
+def is_slow(cause: Cause) -> bool:
+    """Tell whether trying again soon would be of no use, and may lock an account."""
+    return cause in _SLOW
+
+
+def classify(ending: Ending) -> Failure:
+    """Return why a process ended."""
+    if ending.result == "oom-kill":
+        return _failure(Cause.OUT_OF_MEMORY)
+    lines = [clean(line) for line in ending.lines if not is_noise(line)]
+    # The first lines of an ending say what was wrong, those after them that something was: what tells most decides.
+    for pattern, cause in _TOLD:
+        for line in reversed(lines):
+            if pattern.search(line):
+                return _failure(_of_side(cause, ending), line)
+    if ending.code in (_KILLED, _DUMPED):
+        return _failure(Cause.KILLED, f"signal {ending.status}")
+    if ending.code == _EXITED and (told := _STATUSES.get(ending.status)) is not None:
+        return _failure(_of_side(told, ending), lines[-1] if lines else "")
+    if ending.listener and not ending.is_input and ending.kind == "srt":
+        return _failure(Cause.CALLER_LEFT)
+    if ending.code == _EXITED and ending.status == 0:
+        return _failure(Cause.INPUT_LOST)
+    return _failure(Cause.UNKNOWN, lines[-1] if lines else "")
+
+
+def is_noise(line: str) -> bool:
+    """Tell whether a line is one of those that FFmpeg writes while all is well."""
+    return bool(_NOISE.search(line))
+
+
+def stalled(sentence: str) -> Failure:
+    """Return the failure of a unit that streamd restarts because it sends nothing."""
+    return replace(_failure(Cause.STALLED), sentence=sentence)
+
+
+def clean(line: str) -> str:
+    """Return a line of FFmpeg's without addresses of its memory and words for its level, and URLs without secrets."""
+    text = _PREFIX.sub("", line).strip()
+    return _URL.sub(lambda found: redact_url(found[0]), text)
+
+
+def _of_side(cause: Cause, ending: Ending) -> Cause:
+    """Return what an error that both sides may have means for this one."""
+    if cause is not Cause.CONNECTION_LOST:
+        return cause
+    if ending.listener and ending.kind == "srt":
+        return Cause.CALLER_LEFT
+    return Cause.INPUT_LOST if ending.is_input else cause
+
+
+def _failure(cause: Cause, line: str = "") -> Failure:
+    sentence, advice = _WORDS[cause]
+    return Failure(cause=cause, sentence=sentence, advice=advice, line=line)
+
+
+_EXITED, _KILLED, _DUMPED = 1, 2, 3
+_PREFIX: Final = re.compile(
+    r"^(?:\[[^\]@]* @ 0x[0-9a-f]+\] |\[(?:fatal|error|warning|panic|info|verbose)\] |\d\d:\d\d:\d\d\.\d+/\S+ )+"
+)
+_URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^\s'\"]+")
+_NOISE: Final = re.compile(
+    r"non-existing [SP]PS|decode_slice_header error|no frame!|Timestamps are unset|FIFO queue|Circular buffer overrun"
+    r"|Error closing progress log|Immediate exit requested"
+    r"|^(?:\[[^\]@]* @ 0x[0-9a-f]+\] )?\[(?:info|verbose)\] (?!accept streamid)"
+    r"|Conversion failed|Past duration|Last message repeated"
+)
+
+_TOLD: Final = tuple(
+    (re.compile("|".join(patterns), re.IGNORECASE), cause)
+    for cause, *patterns in (
+        (Cause.PASSPHRASE, "incorrect passphrase", "BADSECRET", "ERROR:UNSECURE", "password required"),
+        (
+            Cause.NAME_NOT_FOUND,
+            *("failed to resolve hostname", "name or service not known", "no address associated"),
+            "temporary failure in name resolution",
+        ),
+        (Cause.TLS, "certificate", "gnutls", "handshake failed", r"tls.*alert", "error in the pull function"),
+        (
+            Cause.AUTHENTICATION,
+            *("401 Unauthorized", "403 Forbidden", "authentication", "authorization failed", "access denied"),
+            *("NetStream.Publish.Denied", "code=403"),
+        ),
+        (
+            Cause.REJECTED,
+            *("already publishing", "NetStream.Publish.BadName", "NetConnection.Connect.Rejected", "rejected"),
+            *("Server error", "ERROR:PEER", "404 Not Found", "404 Stream Not Found", "returned 4", "returned 5"),
+            *("Stream Not Found", "45[0-9] [A-Z]", "REJECT"),
+        ),
+        (
+            Cause.UNSUPPORTED,
+            *("codec not supported", "not compatible with", "could not find tag for codec", "unsupported codec"),
+            *("not supported in", "dimensions not set", "does not contain any stream", "matches no streams"),
+        ),
+        (Cause.REFUSED, "connection refused"),
+        (Cause.ADDRESS_IN_USE, "address already in use"),
+        (
+            Cause.UNREACHABLE,
+            *("network is unreachable", "no route to host", "host is unreachable", "operation not permitted"),
+            *("connection timed out", "ERROR:TIMEOUT", r"connection to srt:\S* failed"),
+        ),
+        (Cause.NO_FILE, "no such file or directory", "is a directory", "permission denied"),
+        (Cause.OUT_OF_MEMORY, "cannot allocate memory"),
+        (
+            Cause.CONNECTION_LOST,
+            *("broken pipe", "connection reset", "connection was broken", "connection does not exist"),
+            *("end of file", "input/output error"),
+        ),
+    )
+)
+"""The first that a line matches decides; lines are looked at from the last one back."""
+
+_STATUSES: Final = {
+    145: Cause.REFUSED,
+    146: Cause.UNREACHABLE,
+    155: Cause.UNREACHABLE,
+    143: Cause.UNREACHABLE,
+    224: Cause.CONNECTION_LOST,
+    251: Cause.CONNECTION_LOST,
+    152: Cause.CONNECTION_LOST,
+    158: Cause.ADDRESS_IN_USE,
+}
+"""Exit statuses of FFmpeg 7.1, which are 256 less the number of the error (errno(3))."""
+
+_SLOW: Final = frozenset({Cause.AUTHENTICATION, Cause.REJECTED, Cause.PASSPHRASE, Cause.TLS, Cause.UNSUPPORTED})
+
+_WORDS: Final = {
+    Cause.REFUSED: (
+        "nobody listens at the destination's port",
+        "Check host and port, and that the receiver is running.",
+    ),
+    Cause.UNREACHABLE: (
+        "the destination does not answer",
+        "Check the network and firewalls between here and there, and that the receiver is running.",
+    ),
+    Cause.NAME_NOT_FOUND: (
+        "the host's name cannot be resolved",
+        "Check the spelling of the host in the URL, and this machine's DNS: getent hosts NAME.",
+    ),
+    Cause.AUTHENTICATION: (
+        "the server did not accept the credentials",
+        "Check the stream key, or user and password, and set it anew with: streamctl set ROUTE/OUTPUT --key-file FILE.",
+    ),
+    Cause.REJECTED: (
+        "the server rejected the stream",
+        "Check the path and the key; another encoder may be publishing there, or the event may not have begun.",
+    ),
+    Cause.PASSPHRASE: (
+        "the SRT passphrases of both sides differ",
+        "Set the same passphrase on both sides; one side may have none.",
+    ),
+    Cause.TLS: (
+        "the encrypted connection could not be made",
+        "Check the server's certificate and this machine's clock; tls_verify = false lets an unverified one pass.",
+    ),
+    Cause.UNSUPPORTED: (
+        "the stream cannot be carried by this kind of output",
+        "Look at the codecs that arrive: RTMP takes H.264 and AAC; a UDP or SRT output takes whatever comes.",
+    ),
+    Cause.INPUT_LOST: (
+        "its input ended",
+        "Check the encoder, or the source that the input's URL names.",
+    ),
+    Cause.CONNECTION_LOST: (
+        "the connection broke",
+        "The far end or the network closed it; it is tried again by itself. Look there if it happens often.",
+    ),
+    Cause.CALLER_LEFT: (
+        "its caller left, it listens again",
+        "",
+    ),
+    Cause.ADDRESS_IN_USE: (
+        "another process has the port",
+        "See which: ss -lunp; then stop that, or choose another port.",
+    ),
+    Cause.NO_FILE: (
+        "a file is missing or may not be read",
+        "A file input must stand where a service may read it, such as /srv, and be readable for all.",
+    ),
+    Cause.OUT_OF_MEMORY: (
+        "it took more memory than its limit allows",
+        "Raise limits.memory, or look why it grows.",
+    ),
+    Cause.KILLED: (
+        "somebody or something killed its process",
+        "See who: journalctl -k for the kernel, or an administrator's kill.",
+    ),
+    Cause.STALLED: (
+        "it sent nothing while its input gave, and was restarted",
+        "The far end takes nothing without closing the connection: see whether the receiver is alive.",
+    ),
+    Cause.UNKNOWN: (
+        "FFmpeg ended",
+        "See its last lines: streamctl logs ROUTE/OUTPUT.",
+    ),
+}

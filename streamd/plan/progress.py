@@ -1,0 +1,143 @@
+"""What FFmpeg reports of its progress, and what a row of reports says: how much moves, how fast, since when.
+
+FFmpeg's `bitrate` and `speed` are averages over its whole life, so they are worked out here from differences.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+WINDOW: Final = 5_000_000
+"""µs that the bitrate is averaged over."""
+LONG_WINDOW: Final = 30_000_000
+"""µs that the speed is averaged over: a remuxed stream comes in bursts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """One report of FFmpeg's -progress; None is "N/A" or missing."""
+
+    total: int | None = None
+    """Bytes written since the process began; unknown where the muxer has no byte stream, as with RTSP."""
+    media: int | None = None
+    """µs of media written; of bytes that FFmpeg does not look at always 0."""
+    fps: float | None = None
+    dropped: int | None = None
+    duplicated: int | None = None
+    is_last: bool = False
+    """FFmpeg is about to end."""
+
+
+def parse_report(datagram: bytes) -> Report | None:
+    """Return what a datagram of -progress says, None where it is not one."""
+    fields: dict[bytes, bytes] = {}
+    for line in datagram.split(b"\n"):
+        key, equals, value = line.partition(b"=")
+        if equals:
+            fields[key] = value.strip()
+    if b"progress" not in fields:
+        return None
+    return Report(
+        total=_count(fields.get(b"total_size")),
+        media=_count(fields.get(b"out_time_us")),
+        fps=_number(fields.get(b"fps")),
+        dropped=_count(fields.get(b"drop_frames")),
+        duplicated=_count(fields.get(b"dup_frames")),
+        is_last=fields[b"progress"] == b"end",
+    )
+
+
+def _count(value: bytes | None) -> int | None:
+    return int(value) if value is not None and value.isdigit() and len(value) < 20 else None
+
+
+def _number(value: bytes | None) -> float | None:
+    try:
+        return None if value is None else max(0.0, float(value))
+    except ValueError:
+        return None  # N/A
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    at: int
+    total: int
+    media: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meter:
+    """What the reports of one process add up to. Times are µs of the monotonic clock."""
+
+    report: Report
+    """The latest."""
+    reported_at: int
+    moved_at: int = 0
+    """When bytes or media time last grew; 0 where they never did."""
+    moving_since: int = 0
+    """Since when they have been growing without a break; 0 where they never did."""
+    samples: tuple[_Sample, ...] = ()
+
+    @property
+    def is_blind(self) -> bool:
+        """Tell whether FFmpeg cannot say what it sends: there is neither a count of bytes nor a media time."""
+        return self.report.total is None and not self.report.media
+
+    def bitrate(self, now: int) -> int | None:
+        """Return bit/s over the last seconds, 0 when nothing moves, None when that is unknown."""
+        if self.report.total is None:
+            return None
+        if now - self.reported_at > WINDOW:
+            return 0
+        recent = [sample for sample in self.samples if now - sample.at <= WINDOW + _PERIOD]
+        if len(recent) < 2:
+            return None
+        return (recent[-1].total - recent[0].total) * 8_000_000 // (recent[-1].at - recent[0].at)
+
+    def speed(self, now: int) -> float | None:
+        """Return media time over real time over half a minute; None before that, and where media has no time."""
+        if not self.report.media or len(self.samples) < 2 or now - self.reported_at > WINDOW:
+            return None
+        first, last = self.samples[0], self.samples[-1]
+        if last.at - first.at < LONG_WINDOW - 2 * _PERIOD:
+            return None
+        return (last.media - first.media) / (last.at - first.at)
+
+
+_PERIOD: Final = 1_000_000
+"""µs between two reports."""
+BREAK: Final = 3_500_000
+"""µs without movement after which it has stopped: three reports, and one that is late."""
+
+
+def advance(meter: Meter | None, report: Report, at: int) -> Meter:
+    """Return the meter after one more report, which came at `at`.
+
+    Counters that went back are those of a new process: the meter begins anew.
+    """
+    total, media = report.total or 0, report.media or 0
+    sample = _Sample(at, total, media)
+    if meter is None or total < (meter.report.total or 0) or media + BREAK < (meter.report.media or 0):
+        moved = at if total or media else 0
+        return Meter(report=report, reported_at=at, moved_at=moved, moving_since=moved, samples=(sample,))
+    if total == (meter.report.total or 0) and media <= (meter.report.media or 0):
+        return replace(meter, report=report, reported_at=at, samples=_kept(meter.samples, sample))
+    broke = not meter.moved_at or at - meter.moved_at > BREAK
+    return Meter(
+        report=report,
+        reported_at=at,
+        moved_at=at,
+        moving_since=at if broke else meter.moving_since,
+        samples=_kept(meter.samples, sample),
+    )
+
+
+def _kept(samples: tuple[_Sample, ...], sample: _Sample) -> tuple[_Sample, ...]:
+    """Return the samples of the last half minute, at most as many as there should be."""
+    oldest = sample.at - LONG_WINDOW
+    kept = [found for found in samples[-_MOST_SAMPLES + 1 :] if found.at >= oldest]
+    return (*kept, sample)
+
+
+_MOST_SAMPLES: Final = 32

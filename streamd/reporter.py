@@ -1,0 +1,205 @@
+"""The reporter: makes the status of what is wanted, what systemd has and what FFmpeg reports, and tells of changes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
+from typing import Final
+
+from streamd import __version__
+from streamd.bus.control import NotFoundError
+from streamd.host import journal
+from streamd.host.accounting import Usage, usage
+from streamd.host.confd import Configuration
+from streamd.host.store import Store
+from streamd.host.systemd import Systemd
+from streamd.host.vitals import Patient, Ward
+from streamd.plan.desired import Desired
+from streamd.plan.observed import Details, Observed
+from streamd.plan.overview import RouteEntry, Scene, calmed, conditions, overview, source_kind, target_kind
+from streamd.plan.status import Statistics, Status
+from streamd.plan.transition import transitions
+from streamd.plan.unit import RESTART_STEPS_SINCE, Address
+from streamd.route.model import Route, SrtMode, SrtSource, SrtTarget
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+class Reporter:
+    """Holds the latest status; `publish` is called with each new one."""
+
+    def __init__(self, systemd: Systemd, store: Store, ward: Ward, publish: Callable[[Status], None]) -> None:
+        """Take the edges."""
+        self._systemd = systemd
+        self._store = store
+        self._ward = ward
+        self._publish = publish
+        self._scene: Scene | None = None
+        self.status = Status(version=__version__)
+
+    async def show(
+        self,
+        configuration: Configuration,
+        good: Mapping[str, Route],
+        desired: Desired,
+        observed: Observed,
+        problems: Mapping[str, str],
+    ) -> None:
+        """Make the status anew from all that is known. Raises: SystemdError.
+
+        Args:
+            configuration: the files.
+            good: the good definition of each route that has one.
+            desired: what should run.
+            observed: what systemd has.
+            problems: by unit name, why its last step failed.
+        """
+        details = await self._details(observed)
+        self._ward.listen(configuration.settings.progress_port)
+        await self._ward.admit(self._patients(configuration, good), observed, details)
+        self._ward.tick()
+        self._scene = Scene(
+            version=__version__,
+            entries=tuple(
+                RouteEntry(name=file.name, path=file.path, route=good.get(file.name), broken=file.route is None)
+                for file in configuration.files
+            ),
+            settings=configuration.settings,
+            allocation=self._store.allocation,
+            desired=desired,
+            observed=observed,
+            details=details,
+            problems=dict(problems),
+            diagnostics=configuration.diagnostics,
+        )
+        self._tell(self._scene)
+
+    def tick(self) -> None:
+        """Look at what FFmpeg reported since the last time, and tell if that changes a state."""
+        if self._ward.tick() and self._scene is not None:
+            self._tell(self._scene)
+
+    def _tell(self, scene: Scene) -> None:
+        status = overview(
+            replace(
+                scene,
+                verdicts=self._ward.verdicts,
+                endings=dict(self._ward.endings),
+                previous=conditions(self.status),
+                now=time.time_ns() // 1000,
+            )
+        )
+        if status == self.status:
+            return
+        old, self.status = self.status, status
+        for found in transitions(old, status):
+            _LOG.log(
+                logging.WARNING if found.is_bad else logging.INFO,
+                "%s",
+                found,
+                extra=journal.transition_fields(found),
+            )
+        self._publish(status)
+
+    def _patients(self, configuration: Configuration, good: Mapping[str, Route]) -> Iterator[Patient]:
+        channels = self._store.allocation.channels
+        for route in good.values():
+            source = route.input.source
+            if route.name in channels:
+                yield Patient(
+                    address=Address(route.name),
+                    channel=channels[route.name],
+                    kind=source_kind(source),
+                    is_listener=isinstance(source, SrtSource) and source.mode is SrtMode.LISTENER,
+                    stall_timeout=0,
+                )
+            for output in route.outputs:
+                address = Address(route.name, output.name)
+                timeout = configuration.settings.stall_timeout if output.stall_timeout is None else output.stall_timeout
+                if str(address) in channels:
+                    yield Patient(
+                        address=address,
+                        channel=channels[str(address)],
+                        kind=target_kind(output),
+                        is_listener=isinstance(output.target, SrtTarget) and output.target.mode is SrtMode.LISTENER,
+                        stall_timeout=timeout * 1000,
+                    )
+
+    async def _details(self, observed: Observed) -> dict[str, Details]:
+        """Return the details of our units, with restarts that systemd was told to forget counted in."""
+        ours = [unit for name, unit in observed.units.items() if Address.of_unit(name)]
+        details = await self._systemd.details(ours)
+        restarts = {name: count for name, count in self._store.restarts.items() if name in details}
+        if self._systemd.version >= RESTART_STEPS_SINCE:
+            # systemd's growing delay never shrinks by itself, and what shrinks it also forgets the count.
+            for name in calmed(observed, details, time.time_ns() // 1000):
+                found = details[name]
+                restarts[name] = restarts.get(name, 0) + found.status.restarts
+                await self._systemd.reset_failed(name)
+                details[name] = replace(found, status=replace(found.status, restarts=0))
+        self._store.keep_restarts(restarts)
+        return {
+            name: replace(found, status=replace(found.status, restarts=found.status.restarts + restarts.get(name, 0)))
+            for name, found in details.items()
+        }
+
+    def count_restart(self, address: Address) -> None:
+        """Count a restart that systemd does not, since the unit is made anew."""
+        before = self._store.restarts
+        shown = next((thing.unit.restarts for thing in self.status.things() if thing.unit.unit == address.unit), 0)
+        self._store.keep_restarts({**before, address.unit: shown + 1})
+
+    async def statistics(self, addresses: Collection[str] = ()) -> tuple[Statistics, ...]:
+        """Return the moving counters of these, of all where none is named. Raises: NotFoundError."""
+        known = {str(address): address for address in self._addresses()}
+        for address in addresses:
+            if address not in known:
+                raise NotFoundError(f'there is no {"output" if "/" in address else "route"} "{address}"')
+        wanted = [known[address] for address in dict.fromkeys(addresses)] if addresses else list(known.values())
+        # Some files to read for each of them.
+        used = await asyncio.to_thread(usage, [address.unit for address in wanted])
+        return tuple(_with_usage(self._meter(address), used.get(address.unit)) for address in wanted)
+
+    def meter(self, address: str) -> Statistics:
+        """Return what is known of one without asking anybody."""
+        route, _slash, output = address.partition("/")
+        return self._meter(Address(route, output))
+
+    def _meter(self, address: Address) -> Statistics:
+        now = time.monotonic_ns() // 1000
+        meter, active_since = self._ward.meter(address)
+        details = self._scene.details.get(address.unit) if self._scene else None
+        restarts = details.status.restarts if details else 0
+        if not active_since:
+            return Statistics(address=str(address), restarts=restarts)
+        uptime = max(0, now - active_since)
+        if meter is None:
+            return Statistics(address=str(address), uptime=uptime, restarts=restarts)
+        report = meter.report
+        return Statistics(
+            address=str(address),
+            bitrate=meter.bitrate(now),
+            bytes=report.total,
+            uptime=uptime,
+            fps=report.fps,
+            speed=meter.speed(now),
+            media_time=report.media or None,
+            dropped=report.dropped if report.media else None,
+            duplicated=report.duplicated if report.media else None,
+            restarts=restarts,
+        )
+
+    def _addresses(self) -> Iterator[Address]:
+        for route in self.status.routes:
+            yield Address(route.name)
+            for output in route.outputs:
+                yield Address(route.name, output.name)
+
+
+def _with_usage(statistics: Statistics, used: Usage | None) -> Statistics:
+    if used is None:
+        return statistics
+    return replace(statistics, cpu=used.cpu, memory=used.memory, tasks=used.tasks)
