@@ -24,8 +24,12 @@ RUNTIME = (
 )
 """The package's dependencies: with them in place it installs without a network."""
 TESTING = (
+    "libglib2.0-bin",
     "libnginx-mod-rtmp",
     "nginx-light",
+    "openssh-client",
+    "openssh-server",
+    "prometheus",
     "python3-dbusmock",
     "python3-hypothesis",
     "python3-pytest",
@@ -48,7 +52,12 @@ MASKED = (
     "systemd-modules-load.service",
 )
 """What fails in a container, or costs time there for nothing."""
-DISABLED = ("multi-user.target.wants/nginx.service",)
+DISABLED = (
+    "multi-user.target.wants/nginx.service",
+    "multi-user.target.wants/prometheus.service",
+    "multi-user.target.wants/ssh.service",
+    "sockets.target.wants/ssh.socket",
+)
 """What the tests start themselves, with configurations of their own."""
 
 MACHINE_ID = "5712ea3dc0de4d1cb1a4f5a2e9d0b7c6"
