@@ -16,14 +16,15 @@ from streamd.host.accounting import Usage, usage
 from streamd.host.confd import Configuration
 from streamd.host.store import Store
 from streamd.host.systemd import Systemd
-from streamd.host.vitals import Patient, Ward
+from streamd.host.vitals import Ward
 from streamd.plan.desired import Desired
 from streamd.plan.observed import Details, Observed
-from streamd.plan.overview import RouteEntry, Scene, calmed, conditions, overview, source_kind, target_kind
+from streamd.plan.overview import RouteEntry, Scene, calmed, conditions, overview
+from streamd.plan.patient import patients
 from streamd.plan.status import Statistics, Status
 from streamd.plan.transition import transitions
 from streamd.plan.unit import RESTART_STEPS_SINCE, Address
-from streamd.route.model import Route, SrtMode, SrtSource, SrtTarget
+from streamd.route.model import Route
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -59,7 +60,8 @@ class Reporter:
         """
         details = await self._details(observed)
         self._ward.listen(configuration.settings.progress_port)
-        await self._ward.admit(self._patients(configuration, good), observed, details)
+        watched = patients(good.values(), self._store.allocation.channels, configuration.settings)
+        await self._ward.admit(watched, observed, details, self._store.slow)
         self._ward.tick()
         self._scene = Scene(
             version=__version__,
@@ -87,7 +89,8 @@ class Reporter:
             replace(
                 scene,
                 verdicts=self._ward.verdicts,
-                endings=dict(self._ward.endings),
+                endings=dict(self._ward.endings.latest),
+                next_tries=dict(self._ward.endings.next_tries),
                 previous=conditions(self.status),
                 now=time.time_ns() // 1000,
             )
@@ -103,30 +106,6 @@ class Reporter:
                 extra=journal.transition_fields(found),
             )
         self._publish(status)
-
-    def _patients(self, configuration: Configuration, good: Mapping[str, Route]) -> Iterator[Patient]:
-        channels = self._store.allocation.channels
-        for route in good.values():
-            source = route.input.source
-            if route.name in channels:
-                yield Patient(
-                    address=Address(route.name),
-                    channel=channels[route.name],
-                    kind=source_kind(source),
-                    is_listener=isinstance(source, SrtSource) and source.mode is SrtMode.LISTENER,
-                    stall_timeout=0,
-                )
-            for output in route.outputs:
-                address = Address(route.name, output.name)
-                timeout = configuration.settings.stall_timeout if output.stall_timeout is None else output.stall_timeout
-                if str(address) in channels:
-                    yield Patient(
-                        address=address,
-                        channel=channels[str(address)],
-                        kind=target_kind(output),
-                        is_listener=isinstance(output.target, SrtTarget) and output.target.mode is SrtMode.LISTENER,
-                        stall_timeout=timeout * 1000,
-                    )
 
     async def _details(self, observed: Observed) -> dict[str, Details]:
         """Return the details of our units, with restarts that systemd was told to forget counted in."""
@@ -146,11 +125,11 @@ class Reporter:
             for name, found in details.items()
         }
 
-    def count_restart(self, address: Address) -> None:
+    def count_restart(self, unit: str) -> None:
         """Count a restart that systemd does not, since the unit is made anew."""
         before = self._store.restarts
-        shown = next((thing.unit.restarts for thing in self.status.things() if thing.unit.unit == address.unit), 0)
-        self._store.keep_restarts({**before, address.unit: shown + 1})
+        shown = next((thing.unit.restarts for thing in self.status.things() if thing.unit.unit == unit), 0)
+        self._store.keep_restarts({**before, unit: shown + 1})
 
     async def statistics(self, addresses: Collection[str] = ()) -> tuple[Statistics, ...]:
         """Return the moving counters of these, of all where none is named. Raises: NotFoundError."""

@@ -153,10 +153,17 @@ class Systemd:
                 result=await service("Result"),
                 exit_code=await service("ExecMainCode"),
                 exit_status=await service("ExecMainStatus"),
+                ran=await self._ran(path),
                 next_try=since + await self._next_wait(path) if unit.sub == "auto-restart" else 0,
             )
         except SystemdError:
             return Details(status=UnitStatus(unit=unit.name))
+
+    async def _ran(self, path: str) -> int:
+        """Return for how long a unit that is no longer active was, in µs."""
+        entered = await self._get(path, _UNIT, "ActiveEnterTimestampMonotonic")
+        left = await self._get(path, _UNIT, "ActiveExitTimestampMonotonic")
+        return max(0, int(left) - int(entered)) if entered else 0
 
     async def _next_wait(self, path: str) -> int:
         """Return for how long a unit waits for its restart, in µs."""

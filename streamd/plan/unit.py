@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Final
 
 from streamd.plan.ffmpeg import Command
+from streamd.plan.pace import Pace, delays
 from streamd.route.model import Credential, Limits
 
 UNIT_PATTERNS: Final = ("streamd-output@*.service", "streamd-ingest@*.service", "streamd*.slice")
@@ -23,10 +24,6 @@ BACKOFF_HELPER: Final = "/usr/libexec/streamd/backoff"
 
 RESTART_STEPS_SINCE: Final = 254
 """The systemd version that brought RestartSteps= and RestartMaxDelaySec=."""
-RESTART_FIRST: Final = 500
-RESTART_LONGEST: Final = 30_000
-LISTENER_LONGEST: Final = 2_000
-"""ms; FFmpeg ends when a caller leaves its listener, which is no failure: the next caller is not to wait for long."""
 RESTART_STEPS: Final = 8
 
 INFINITY: Final = 2**64 - 1
@@ -105,8 +102,8 @@ class DesiredUnit:
     limits: Limits
     has_claim: bool
     """Whether it binds a port of this host, so that it must wait for whoever is leaving that port."""
-    longest_delay: int = RESTART_LONGEST
-    """The longest wait before an automatic restart, in ms."""
+    is_listener: bool = False
+    """Whether it waits for SRT callers."""
 
     @property
     def name(self) -> str:
@@ -147,7 +144,7 @@ class DesiredUnit:
             ("TasksMax", "t", DEFAULT_TASKS if limits.tasks is None else limits.tasks),
         ]
 
-    def properties(self, systemd_version: int) -> list[Property]:
+    def properties(self, systemd_version: int, pace: Pace = Pace.QUICK) -> list[Property]:
         """Return all properties for StartTransientUnit; one that a systemd does not know fails the whole call.
 
         What is the same for all units stands in the drop-in files under units/, where an administrator can read it.
@@ -168,17 +165,19 @@ class DesiredUnit:
         ]
         if self.command.preset:
             properties.append(("LoadCredential", "a(ss)", [["secrets", self.preset_path]]))
+        wait = delays(pace, self.name, listener=self.is_listener)
         if systemd_version >= RESTART_STEPS_SINCE:
             properties += [
-                ("RestartUSec", "t", RESTART_FIRST * 1000),
+                ("RestartUSec", "t", wait.first * 1000),
                 ("RestartSteps", "u", RESTART_STEPS),
-                ("RestartMaxDelayUSec", "t", self.longest_delay * 1000),
+                ("RestartMaxDelayUSec", "t", wait.longest * 1000),
             ]
         else:
             # Its own delay cannot grow there: a helper before each start waits instead.
+            helper = [BACKOFF_HELPER, str(wait.first), str(wait.longest)]
             properties += [
                 ("RestartUSec", "t", 100_000),
-                ("ExecStartPre", "a(sasb)", [[BACKOFF_HELPER, [BACKOFF_HELPER, str(self.longest_delay)], False]]),
+                ("ExecStartPre", "a(sasb)", [[helper[0], helper, False]]),
             ]
         return properties
 

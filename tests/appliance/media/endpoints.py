@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-from tests.appliance.media.child import Child, wait_until
+from tests.appliance.media.child import Child, inside, wait_until
 from tests.appliance.media.count import Count
 
 
@@ -120,6 +120,7 @@ class SrtReceiver(_Receiver):
         passphrase: str | None = None,
         streamid: str | None = None,
         hidden: bool = False,
+        namespace: str = "",
     ) -> None:
         """Set up a receiver.
 
@@ -132,6 +133,7 @@ class SrtReceiver(_Receiver):
             passphrase: if the connection is encrypted; without & + and %.
             streamid: what a caller asks for.
             hidden: keep the passphrase out of every argument list, by the use of FFmpeg.
+            namespace: of the network that it is in.
         """
         self._directory: tempfile.TemporaryDirectory[str] | None = None
         microseconds = latency * 1000 if hidden else latency
@@ -149,7 +151,7 @@ class SrtReceiver(_Receiver):
             ]
         else:
             argv = ["srt-live-transmit", "-q", "-loglevel:fatal", url, "file://con"]
-        super().__init__("receiver", str(stream), "pipe", *argv)
+        super().__init__("receiver", str(stream), "pipe", *inside(namespace), *argv)
 
     def report(self) -> Count:
         """Return the count."""
