@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
-from typing import Final
+from typing import Final, Protocol
 
-from streamd.host.logs import Logs
 from streamd.plan.cause import Cause, Ending, Failure, classify
 from streamd.plan.observed import Details, ObservedUnit
 from streamd.plan.overview import Ended
@@ -18,10 +17,28 @@ _CALLED: Final = "accept streamid ["
 """What FFmpeg says at its level verbose when an SRT listener has got its caller."""
 
 
+class Lines(Protocol):
+    """What is asked of the journal (see streamd.host.logs)."""
+
+    on_line: Callable[[str, str, str], None]
+
+    def lines(self, unit: str, invocation: str) -> tuple[str, ...]:
+        """Return the last lines of one invocation that were seen, the oldest first."""
+
+    def last_invocation(self, unit: str, *, but: str) -> str:
+        """Return the invocation that a unit's latest line is of, but for one; empty where none is known."""
+
+    async def recall(self, invocation: str) -> tuple[str, ...]:
+        """Ask the journal for the last lines of an invocation, from before they were followed."""
+
+    def forget(self, others_than: Collection[str]) -> None:
+        """Drop the lines of all units but these."""
+
+
 class Endings:
     """Follows the lines of our units. Times are µs since 1970."""
 
-    def __init__(self, logs: Logs) -> None:
+    def __init__(self, logs: Lines) -> None:
         """Take the journal."""
         self._logs = logs
         self._looked_at: dict[str, tuple[str, int, Ending]] = {}

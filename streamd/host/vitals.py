@@ -6,8 +6,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
 
-from streamd.host.endings import Endings
-from streamd.host.logs import Logs
+from streamd.host.endings import Endings, Lines
 from streamd.host.progress import ProgressChannel
 from streamd.plan.cause import stalled
 from streamd.plan.health import Verdict, Vitals, judge_input, judge_output
@@ -25,7 +24,7 @@ _SETTLED: Final = 30_000_000
 class Ward:
     """All patients. Time is µs of the monotonic clock unless said."""
 
-    def __init__(self, channel: ProgressChannel, logs: Logs) -> None:
+    def __init__(self, channel: ProgressChannel, logs: Lines) -> None:
         """Take the edges that it listens to."""
         self._channel = channel
         self.endings = Endings(logs)
