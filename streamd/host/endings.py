@@ -107,6 +107,7 @@ class Endings:
             kind=patient.kind,
             listener=patient.is_listener,
             is_input=not patient.address.output,
+            ran=detail.ran,
         )
         self._looked_at[name] = (invocation, detail.status.restarts, ending)
         failure = self._judge(name, ending)

@@ -26,6 +26,16 @@ RESTART_STEPS_SINCE: Final = 254
 """The systemd version that brought RestartSteps= and RestartMaxDelaySec=."""
 RESTART_STEPS: Final = 8
 
+LOG_FILTERS_SINCE: Final = 253
+"""The systemd version that brought LogFilterPatterns=."""
+CHATTER: Final = (
+    # What a decoder says that looks at the first packets, before the first key frame. Nothing is decoded later.
+    r"\[error\] (non-existing [SP]PS \d+ referenced|decode_slice_header error|no frame!)",
+    # What a listener's FFmpeg says on the level on which it says who called.
+    r"\[(verbose|info)\] (?!accept streamid)",
+)
+"""What the journal does not take of an FFmpeg's lines; expressions of pcre2pattern(3)."""
+
 INFINITY: Final = 2**64 - 1
 """How systemd's D-Bus properties of type t say "no limit"."""
 DEFAULT_TASKS: Final = 256
@@ -163,6 +173,8 @@ class DesiredUnit:
             ("LogExtraFields", "aay", [field.encode() for field in fields]),
             ("StartLimitIntervalUSec", "t", 0),
         ]
+        if systemd_version >= LOG_FILTERS_SINCE:
+            properties.append(("LogFilterPatterns", "a(bs)", [[False, pattern] for pattern in CHATTER]))
         if self.command.preset:
             properties.append(("LoadCredential", "a(ss)", [["secrets", self.preset_path]]))
         wait = delays(pace, self.name, listener=self.is_listener)

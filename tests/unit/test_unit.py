@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import astuple
 
 from streamd.plan.desired import HostFacts
@@ -24,6 +25,23 @@ def test_a_recent_systemd_backs_off_by_itself() -> None:
     assert made["RestartSteps"] == ("u", 8)
     assert 24_000_000 <= made["RestartMaxDelayUSec"][1] <= 36_000_000  # type: ignore[operator]
     assert "ExecStartPre" not in made
+
+
+def test_a_recent_systemd_keeps_chatter_out_of_the_journal() -> None:
+    assert "LogFilterPatterns" not in properties(252)
+    signature, patterns = properties(257)["LogFilterPatterns"]
+    assert signature == "a(bs)"
+    assert isinstance(patterns, list)
+
+    def is_dropped(line: str) -> bool:
+        return any(not allow and re.search(pattern, line) for allow, pattern in patterns)
+
+    assert is_dropped("[h264 @ 0x561b5e2fb040] [error] non-existing PPS 0 referenced")
+    assert is_dropped("[info]   Stream #0:0: Data: none")
+    assert is_dropped("[AVIOContext @ 0x55] [verbose] Statistics: 1221248 bytes read, 0 seeks")
+    assert not is_dropped("[srt @ 0x7f5944000d00] [verbose] accept streamid [], length 0")
+    assert not is_dropped("[error] Error opening output file rtmp://ingest.example:1935/live/x.")
+    assert not is_dropped("[udp @ 0x562fe72b9480] [warning] Circular buffer overrun. Surviving")
 
 
 def test_systemd_252_gets_no_property_that_it_does_not_know_and_a_helper_instead() -> None:
