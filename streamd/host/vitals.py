@@ -99,7 +99,8 @@ class Ward:
 
     def _judge(self, now: int) -> dict[str, Verdict]:
         if not self._channel.opened_at:
-            return {}
+            cause = "whether its stream flows is not known, since another process has the progress port"
+            return dict.fromkeys(self._up, Verdict(state=State.RUNNING, cause=cause))
         vitals = {name: self._vitals(name) for name in self._up}
         found = {}
         for name, vital in vitals.items():
