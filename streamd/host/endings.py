@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final, Protocol
 
 from streamd.plan.cause import Cause, Ending, Failure, classify
-from streamd.plan.observed import Details, ObservedUnit
+from streamd.plan.observed import Details
 from streamd.plan.overview import Ended
 from streamd.plan.pace import Pace, next_pace, next_try
 from streamd.plan.patient import Patient
@@ -81,18 +81,17 @@ class Endings:
         self._late &= set(units)
         self._logs.forget(units)
 
-    async def look(self, patient: Patient, unit: ObservedUnit, detail: Details, pace: Pace) -> None:
+    async def look(self, patient: Patient, detail: Details, pace: Pace) -> None:
         """Find out how the process of a unit ended that waits for its restart, or failed; once for each ending.
 
         Args:
             patient: what the unit is.
-            unit: as systemd lists it.
             detail: what systemd tells of it.
             pace: how it has been restarted until now.
         """
-        name = unit.name
+        name = patient.address.unit
         # Before systemd 254 what waits is the next invocation already.
-        waits_inside = unit.sub == "start-pre"
+        waits_inside = detail.sub == "start-pre"
         invocation = (
             self._logs.last_invocation(name, but=detail.status.invocation) if waits_inside else detail.status.invocation
         )
@@ -108,6 +107,7 @@ class Endings:
             listener=patient.is_listener,
             is_input=not patient.address.output,
             ran=detail.ran,
+            before=self.latest[name].failure.cause if name in self.latest else None,
         )
         self._looked_at[name] = (invocation, detail.status.restarts, ending)
         failure = self._judge(name, ending)

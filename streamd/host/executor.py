@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Final
@@ -110,7 +111,9 @@ class Executor:
             await asyncio.gather(*stops.values())
         pace = Pace.SLOW if unit.name in slow else Pace.QUICK
         try:
-            await self._systemd.start(unit.name, unit.properties(self._systemd.version, pace))
+            await self._systemd.start(
+                unit.name, unit.properties(self._systemd.version, pace, made=time.time_ns() // 1000)
+            )
         except SystemdError as error:
             self._fail(step, str(error))
             return ""

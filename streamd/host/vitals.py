@@ -60,7 +60,7 @@ class Ward:
                 continue
             if unit.is_waiting or unit.active == "failed":
                 waiting.add(name)
-                await self.endings.look(patient, unit, detail, Pace.SLOW if name in slow else Pace.QUICK)
+                await self.endings.look(patient, detail, Pace.SLOW if name in slow else Pace.QUICK)
             if unit.active != "active":
                 continue
             invocation = detail.status.invocation

@@ -58,6 +58,8 @@ class Ending:
     is_input: bool = False
     ran: int = 0
     """For how long it had been up, in µs; 0 when unknown."""
+    before: Cause | None = None
+    """Why it ended the time before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,8 +121,8 @@ def _of_side(cause: Cause, ending: Ending) -> Cause:
     """Return what an error that both sides may have means for this one."""
     if cause is not Cause.CONNECTION_LOST:
         return cause
-    if ending.kind == "rtmp" and not ending.is_input and 0 < ending.ran < _AT_ONCE:
-        # A server that takes neither this key nor this path says nothing and hangs up.
+    if ending.kind == "rtmp" and not ending.is_input and 0 < ending.ran < _AT_ONCE and ending.before in _HUNG_UP:
+        # A server that takes neither this key nor this path says nothing and hangs up, time and again.
         return Cause.REJECTED
     if ending.listener and ending.kind == "srt":
         return Cause.CALLER_LEFT
@@ -135,6 +137,7 @@ def _failure(cause: Cause, line: str = "") -> Failure:
 _EXITED, _KILLED, _DUMPED = 1, 2, 3
 _AT_ONCE: Final = 10_000_000
 """µs that an RTMP output takes to find out what it sends, to connect, and to be hung up on."""
+_HUNG_UP: Final = (Cause.CONNECTION_LOST, Cause.REJECTED)
 _PREFIX: Final = re.compile(
     r"^(?:\[[^\]@]* @ 0x[0-9a-f]+\] |\[(?:fatal|error|warning|panic|info|verbose)\] |\d\d:\d\d:\d\d\.\d+/\S+ )+"
 )
@@ -202,7 +205,7 @@ _STATUSES: Final = {
 }
 """Exit statuses of FFmpeg 7.1, which are 256 less the number of the error (errno(3))."""
 
-_SLOW: Final = frozenset({Cause.AUTHENTICATION, Cause.REJECTED, Cause.PASSPHRASE, Cause.TLS, Cause.UNSUPPORTED})
+_SLOW: Final = frozenset({Cause.AUTHENTICATION, Cause.REJECTED, Cause.PASSPHRASE, Cause.TLS})
 
 _WORDS: Final = {
     Cause.REFUSED: (

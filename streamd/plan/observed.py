@@ -48,6 +48,8 @@ class Details:
     """What systemd tells of one unit when it is asked for it alone."""
 
     status: UnitStatus
+    sub: str = ""
+    """SubState, of one that waits or failed; read together with the invocation, of which a list says nothing."""
     since: int = 0
     """When its state changed last: µs since 1970, 0 when unknown."""
     active_since: int = 0

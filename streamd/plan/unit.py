@@ -154,10 +154,15 @@ class DesiredUnit:
             ("TasksMax", "t", DEFAULT_TASKS if limits.tasks is None else limits.tasks),
         ]
 
-    def properties(self, systemd_version: int, pace: Pace = Pace.QUICK) -> list[Property]:
+    def properties(self, systemd_version: int, pace: Pace = Pace.QUICK, *, made: int = 0) -> list[Property]:
         """Return all properties for StartTransientUnit; one that a systemd does not know fails the whole call.
 
         What is the same for all units stands in the drop-in files under units/, where an administrator can read it.
+
+        Args:
+            systemd_version: such as 257.
+            pace: how soon systemd is to start it again when it ends.
+            made: a number that is another one each time.
         """
         # The first is the same for all, so that whoever follows the journal can ask for the lines of all units.
         fields = ["STREAMD_ENGINE=ffmpeg", f"STREAMD_ROUTE={self.address.route}"]
@@ -186,7 +191,7 @@ class DesiredUnit:
             ]
         else:
             # Its own delay cannot grow there: a helper before each start waits instead.
-            helper = [BACKOFF_HELPER, str(wait.first), str(wait.longest)]
+            helper = [BACKOFF_HELPER, str(wait.first), str(wait.longest), str(made)]
             properties += [
                 ("RestartUSec", "t", 100_000),
                 ("ExecStartPre", "a(sasb)", [[helper[0], helper, False]]),

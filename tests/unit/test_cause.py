@@ -47,7 +47,17 @@ REAL: list[tuple[str, dict[str, object], Cause]] = [
     ("[error] /srv/loop.ts: No such file or directory", {"is_input": True, "kind": "file"}, Cause.NO_FILE),
     ("[error] Error muxing a packet\n[error] Error closing file: Broken pipe", {"kind": "rtsp"}, Cause.CONNECTION_LOST),
     ("[error] Error closing file: Broken pipe", {"kind": "rtmp", "ran": 3_600_000_000}, Cause.CONNECTION_LOST),
-    ("[error] Error closing file: Broken pipe", {"kind": "rtmp", "ran": 3_000_000}, Cause.REJECTED),
+    ("[error] Error closing file: Broken pipe", {"kind": "rtmp", "ran": 3_000_000}, Cause.CONNECTION_LOST),
+    (
+        "[error] Error closing file: Broken pipe",
+        {"kind": "rtmp", "ran": 3_000_000, "before": Cause.CONNECTION_LOST},
+        Cause.REJECTED,
+    ),
+    (
+        "[error] Error closing file: Broken pipe",
+        {"kind": "rtmp", "ran": 3_600_000_000, "before": Cause.REJECTED},
+        Cause.CONNECTION_LOST,
+    ),
     (
         "[out#0/fifo @ 0x55] [error] Task finished with error code: -5 (Input/output error)",
         {"kind": "srt", "listener": True},
@@ -120,5 +130,4 @@ def test_only_what_the_far_end_says_no_to_is_slow() -> None:
         Cause.REJECTED,
         Cause.PASSPHRASE,
         Cause.TLS,
-        Cause.UNSUPPORTED,
     }

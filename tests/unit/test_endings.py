@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 
 from streamd.host.endings import Endings
 from streamd.plan.cause import Cause, stalled
-from streamd.plan.observed import Details, ObservedUnit
+from streamd.plan.observed import Details
 from streamd.plan.pace import HEALTHY, Pace
 from streamd.plan.patient import Patient
 from streamd.plan.status import UnitStatus
@@ -16,7 +16,6 @@ from streamd.plan.unit import Address
 
 ADDRESS = Address("a", "x")
 UNIT = ADDRESS.unit
-WAITING = ObservedUnit(name=UNIT, active="activating", sub="auto-restart")
 REFUSED = "[tcp @ 0x55d] [error] Connection to tcp://192.0.2.1:1935 failed: Connection refused"
 DENIED = "[rtmp @ 0x55d] [error] Server error: NetStream.Publish.Denied"
 
@@ -59,11 +58,11 @@ def look(
     restarts: int = 1,
     ran: int = 0,
     pace: Pace = Pace.QUICK,
-    unit: ObservedUnit = WAITING,
+    sub: str = "auto-restart",
 ) -> None:
     status = UnitStatus(unit=UNIT, invocation=invocation, restarts=restarts)
-    detail = Details(status=status, since=77, result="exit-code", exit_code=1, exit_status=1, ran=ran)
-    asyncio.run(endings.look(patient(), unit, detail, pace))
+    detail = Details(status=status, sub=sub, since=77, result="exit-code", exit_code=1, exit_status=1, ran=ran)
+    asyncio.run(endings.look(patient(), detail, pace))
 
 
 def made() -> tuple[Endings, Journal]:
@@ -127,7 +126,7 @@ def test_before_systemd_254_it_is_the_invocation_before_that_ended() -> None:
     journal.write("1", REFUSED)
     begin = time.time_ns() // 1000
     journal.write("2", "the next try is in 4000 ms")
-    look(endings, "2", unit=ObservedUnit(name=UNIT, active="activating", sub="start-pre"))
+    look(endings, "2", sub="start-pre")
     assert endings.latest[UNIT].failure.cause is Cause.REFUSED
     assert 0 <= endings.next_tries[UNIT] - begin - 4_000_000 < 1_000_000
     assert endings.renew(), "the time of the next try is to be shown"

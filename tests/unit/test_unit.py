@@ -49,7 +49,7 @@ def test_systemd_252_gets_no_property_that_it_does_not_know_and_a_helper_instead
     assert not {"RestartSteps", "RestartMaxDelayUSec"} & made.keys()
     first, longest = (str(wait) for wait in astuple(delays(Pace.QUICK, unit_of("a-b/x"))))
     helper = "/usr/libexec/streamd/backoff"
-    assert made["ExecStartPre"] == ("a(sasb)", [[helper, [helper, first, longest], False]])
+    assert made["ExecStartPre"] == ("a(sasb)", [[helper, [helper, first, longest, "0"], False]])
 
 
 def test_every_unit_has_its_slice_and_its_journal_fields() -> None:
