@@ -103,6 +103,10 @@ class Reconciler:
                 self._reporter.count_restart(address)
             await self._reconcile(forced={address.unit: "it is stalled" for address in stuck})
 
+    async def watch_losses(self) -> None:
+        """Look for ever what is lost of the streams."""
+        await self._reporter.losses.run()
+
     async def statistics(self, addresses: Collection[str] = ()) -> tuple[Statistics, ...]:
         """Return the moving counters of these, of all where none is named. Raises: NotFoundError."""
         return await self._reporter.statistics(addresses)
