@@ -345,7 +345,7 @@ class Reconciler:
         """Log each error once, when it appears."""
         texts = {str(found): found for found in self._configuration.diagnostics}
         for text in texts.keys() - self._told:
-            _LOG.error("%s", text, extra=journal.fields(journal.CONFIGURATION_ERROR))
+            _LOG.error("%s", text, extra=journal.error_fields(texts[text]))
         self._told = frozenset(texts)
 
     async def _tidy(self, desired: Desired, observed: Observed) -> None:
