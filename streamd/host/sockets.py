@@ -9,9 +9,7 @@ from __future__ import annotations
 import logging
 import socket
 import struct
-import sys
 from collections import Counter
-from collections.abc import Iterator
 from typing import Final
 
 _LOG: Final = logging.getLogger(__name__)
@@ -24,6 +22,8 @@ _DUMP: Final = 0x301
 _SKMEMINFO: Final = 7
 _CGROUP_ID: Final = 21
 """INET_DIAG_SKMEMINFO and INET_DIAG_CGROUP_ID of <linux/inet_diag.h>; the second since Linux 5.9."""
+_MEMORY: Final = struct.Struct("=9I")
+_NUMBER: Final = struct.Struct("=Q")
 _DROPS: Final = 8
 """SK_MEMINFO_DROPS of <linux/sock_diag.h>: which of the numbers."""
 _HEADER: Final = struct.Struct("=IHHII")
@@ -63,20 +63,19 @@ def parse(answer: bytes, found: Counter[int]) -> bool:
         if kind == _NLMSG_ERROR:
             (error,) = struct.unpack_from("=i", answer, at + _HEADER.size)
             raise OSError(-error, "the kernel does not list UDP sockets")
-        attributes = dict(_attributes(answer, at + _HEADER.size + _MESSAGE, at + length))
-        memory, group = attributes.get(_SKMEMINFO, b""), attributes.get(_CGROUP_ID, b"")
-        if len(memory) > 4 * _DROPS and len(group) == 8:
-            count = memory[4 * _DROPS : 4 * _DROPS + 4]
-            found[int.from_bytes(group, sys.byteorder)] += int.from_bytes(count, sys.byteorder)
+        place, end = at + _HEADER.size + _MESSAGE, at + length
+        memory = group = 0
+        while place < end:
+            size, attribute = _ATTRIBUTE.unpack_from(answer, place)
+            if attribute == _SKMEMINFO:
+                memory = place + _ATTRIBUTE.size
+            elif attribute == _CGROUP_ID:
+                group = place + _ATTRIBUTE.size
+            place += _aligned(max(size, _ATTRIBUTE.size))
+        if memory and group:
+            found[_NUMBER.unpack_from(answer, group)[0]] += _MEMORY.unpack_from(answer, memory)[_DROPS]
         at += _aligned(length)
     return False
-
-
-def _attributes(answer: bytes, at: int, end: int) -> Iterator[tuple[int, bytes]]:
-    while at + _ATTRIBUTE.size <= end:
-        length, kind = _ATTRIBUTE.unpack_from(answer, at)
-        yield kind, answer[at + _ATTRIBUTE.size : at + length]
-        at += _aligned(max(length, _ATTRIBUTE.size))
 
 
 def _aligned(length: int) -> int:
