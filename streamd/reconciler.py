@@ -118,6 +118,10 @@ class Reconciler:
         if forced:
             await self._reconcile(forced, slow)
 
+    async def watch_losses(self) -> None:
+        """Look for ever what is lost of the streams."""
+        await self._reporter.losses.run()
+
     async def statistics(self, addresses: Collection[str] = ()) -> tuple[Statistics, ...]:
         """Return the moving counters of these, of all where none is named. Raises: NotFoundError."""
         return await self._reporter.statistics(addresses)
@@ -356,7 +360,7 @@ class Reconciler:
         """Log each error once, when it appears."""
         texts = {str(found): found for found in self._configuration.diagnostics}
         for text in texts.keys() - self._told:
-            _LOG.error("%s", text, extra=journal.fields(journal.CONFIGURATION_ERROR))
+            _LOG.error("%s", text, extra=journal.error_fields(texts[text]))
         self._told = frozenset(texts)
 
     async def _tidy(self, desired: Desired, observed: Observed) -> None:

@@ -14,6 +14,7 @@ from streamd.bus.control import NotFoundError
 from streamd.host import journal
 from streamd.host.accounting import Usage, usage
 from streamd.host.confd import Configuration
+from streamd.host.losses import LossWatch
 from streamd.host.store import Store
 from streamd.host.systemd import Systemd
 from streamd.host.vitals import Ward
@@ -40,6 +41,7 @@ class Reporter:
         self._publish = publish
         self._scene: Scene | None = None
         self.status = Status(version=__version__)
+        self.losses = LossWatch(lambda: self.status)
 
     async def show(
         self,
@@ -81,14 +83,16 @@ class Reporter:
 
     def tick(self) -> None:
         """Look at what FFmpeg reported since the last time, and tell if that changes a state."""
-        if self._ward.tick() and self._scene is not None:
+        warned = self.losses.tick()
+        self._ward.garbage = self.losses.garbage
+        if (self._ward.tick() or warned) and self._scene is not None:
             self._tell(self._scene)
 
     def _tell(self, scene: Scene) -> None:
         status = overview(
             replace(
                 scene,
-                verdicts=self._ward.verdicts,
+                verdicts=self.losses.warn(self._ward.verdicts),
                 endings=dict(self._ward.endings.latest),
                 next_tries=dict(self._ward.endings.next_tries),
                 previous=conditions(self.status),
@@ -156,9 +160,9 @@ class Reporter:
             return Statistics(address=str(address), restarts=restarts)
         uptime = max(0, now - active_since)
         if meter is None:
-            return Statistics(address=str(address), uptime=uptime, restarts=restarts)
+            return self.losses.counted(address, Statistics(address=str(address), uptime=uptime, restarts=restarts))
         report = meter.report
-        return Statistics(
+        found = Statistics(
             address=str(address),
             bitrate=meter.bitrate(now),
             bytes=report.total,
@@ -170,6 +174,7 @@ class Reporter:
             duplicated=report.duplicated if report.media else None,
             restarts=restarts,
         )
+        return self.losses.counted(address, found)
 
     def _addresses(self) -> Iterator[Address]:
         for route in self.status.routes:

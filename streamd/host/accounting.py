@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -27,15 +28,8 @@ class Usage:
 
 def usage(units: Iterable[str], trees: Iterable[Path] = _TREES) -> dict[str, Usage]:
     """Return what each unit of ours uses that has a control group. It reads three files for each."""
-    root = next((tree / ROOT_SLICE for tree in trees if (tree / ROOT_SLICE).is_dir()), None)
-    if root is None:
-        return {}
     found = {}
-    for name in units:
-        address = Address.of_unit(name)
-        if address is None:
-            continue
-        group = root / route_slice(address.route) / name
+    for name, group in _groups(units, trees):
         cpu = _read(group / "cpu.stat")
         if cpu is None:
             continue  # it is not running
@@ -45,6 +39,26 @@ def usage(units: Iterable[str], trees: Iterable[Path] = _TREES) -> dict[str, Usa
             tasks=_number(_read(group / "pids.current")),
         )
     return found
+
+
+def group_numbers(units: Iterable[str], trees: Iterable[Path] = _TREES) -> dict[int, str]:
+    """Return each unit that has a control group by the number of that, which is the inode of its directory."""
+    found = {}
+    for name, group in _groups(units, trees):
+        with contextlib.suppress(OSError):  # it is not running
+            found[group.stat().st_ino] = name
+    return found
+
+
+def _groups(units: Iterable[str], trees: Iterable[Path]) -> Iterator[tuple[str, Path]]:
+    """Yield each unit of ours with the directory that its control group has while it runs."""
+    root = next((tree / ROOT_SLICE for tree in trees if (tree / ROOT_SLICE).is_dir()), None)
+    if root is None:
+        return
+    for name in units:
+        address = Address.of_unit(name)
+        if address is not None:
+            yield name, root / route_slice(address.route) / name
 
 
 def _read(path: Path) -> str | None:

@@ -35,6 +35,8 @@ class Ward:
         self._waiting: frozenset[str] = frozenset()
         self._slow: frozenset[str] = frozenset()
         self._meters: dict[str, Meter] = {}
+        self.garbage: frozenset[str] = frozenset()
+        """Names of ingests that bring something else than a transport stream."""
         self.verdicts: dict[str, Verdict] = {}
 
     async def admit(
@@ -120,6 +122,7 @@ class Ward:
             meter=self._meters.get(name),
             is_listener=self._patients[name].is_listener,
             connected=self.endings.has_caller(name, invocation),
+            is_garbage=name in self.garbage,
         )
 
     def stuck(self) -> list[Address]:

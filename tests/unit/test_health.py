@@ -168,6 +168,18 @@ def test_the_input_is_starting_then_starved_then_running_then_starved() -> None:
     assert state(vitals(*flow(START + 9, START + 19)), START + 24) is State.STARVED
 
 
+def test_an_input_that_is_no_transport_stream_is_as_good_as_none() -> None:
+    garbage = vitals(*flow(START, START + 60), is_garbage=True)
+    verdict = judge_input(garbage, (START + 60) * 1_000_000)
+    assert (verdict.state, verdict.cause) == (State.STARVED, "what arrives is no MPEG-TS")
+    assert judge_input(garbage, (START + 90) * 1_000_000).cause == "nothing arrives"
+    idle = output(vitals(), garbage, START + 600)
+    assert idle == Verdict(state=State.STARVED, cause="its input gives no MPEG-TS")
+    assert output(vitals(*flow(START, START + 60)), garbage, START + 60).state is State.RUNNING, (
+        "it passes on what comes"
+    )
+
+
 def test_an_ingest_that_listens_waits_for_its_encoder() -> None:
     assert judge_input(vitals(is_listener=True), (START + 60) * 1_000_000).state is State.WAITING
     called = vitals(is_listener=True, connected=True)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.appliance.faults.fault import Act, Fault, Stage
-from tests.appliance.host import run, show, unit_of, write_credential, write_route
+from tests.appliance.host import run, show, state, unit_of, write_credential, write_route
 from tests.appliance.media import RtmpServer, Sender, SrtReceiver, UdpReceiver
 
 INPUT = '[input]\nurl = "udp://127.0.0.1:5000"\n'
@@ -169,6 +171,39 @@ def encoder_stops(stack: ExitStack, stream: Path) -> Stage:
     return Stage(address="a/x", fail=sender.off, mend=mend, arrives=arrives)
 
 
+class Garbage:
+    """An encoder that sends what is no transport stream."""
+
+    def __enter__(self) -> None:
+        code = (
+            "import os, socket, time\n"
+            "sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+            "while True:\n sender.sendto(b'R' + os.urandom(1315), ('127.0.0.1', 5000))\n time.sleep(0.004)\n"
+        )
+        self._process = subprocess.Popen([sys.executable, "-c", code])
+
+    def __exit__(self, *_error: object) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+def encoder_sends_garbage(stack: ExitStack, stream: Path) -> Stage:
+    sender = encoder(stack, stream)
+    garbage = Switch(stack, Garbage)
+    stack.enter_context(RtmpServer())
+    write_route("a", RTMP)
+
+    def fail() -> None:
+        sender.off()
+        garbage.on()
+
+    def mend() -> None:
+        garbage.off()
+        sender.on()
+
+    return Stage(address="a", fail=fail, mend=mend, arrives=lambda: state("a/x") == "running")
+
+
 def frozen(stack: ExitStack, stream: Path) -> Stage:
     encoder(stack, stream)
     receiver = stack.enter_context(UdpReceiver(stream, (6001,)))
@@ -281,6 +316,13 @@ FAULTS = (
         stage=caller_leaves,
     ),
     Fault(name="the encoder stops", states=("starved",), noticed=15, mended=10, stage=encoder_stops),
+    Fault(
+        name="the encoder sends something else than MPEG-TS",
+        states=("starved",),
+        noticed=30,
+        mended=60,
+        stage=encoder_sends_garbage,
+    ),
     Fault(
         name="an FFmpeg is stopped with SIGSTOP",
         states=("stalled",),

@@ -26,6 +26,7 @@ class Sender(Child):
         bitrate: float | None = None,
         seconds: float | None = None,
         interface: str | None = None,
+        skip_every: int | None = None,
     ) -> None:
         """Set up a sender.
 
@@ -36,11 +37,13 @@ class Sender(Child):
             bitrate: in bit/s; the stream's own, 5 Mbit/s, if None.
             seconds: for how long; None until stopped.
             interface: IPv4 address of the interface that multicast leaves by.
+            skip_every: of so many datagrams one is lost.
         """
         options = [
             *(() if bitrate is None else ("--bitrate", str(bitrate))),
             *(() if seconds is None else ("--seconds", str(seconds))),
             *(() if interface is None else ("--interface", interface)),
+            *(() if skip_every is None else ("--skip-every", str(skip_every))),
         ]
         super().__init__("sender", str(stream), host, str(port), *options)
 
