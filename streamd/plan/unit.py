@@ -135,6 +135,14 @@ class DesiredUnit:
         )
 
     @property
+    def user(self) -> str:
+        """Return the name of the user that DynamicUser= makes for this unit.
+
+        Without one systemd takes what stands before the @ of the unit's name, and all outputs would be the same user.
+        """
+        return f"streamd-{hashlib.sha256(self.name.encode()).hexdigest()[:12]}"
+
+    @property
     def description(self) -> str:
         """Return the unit's Description."""
         return f"{self.title} {self.fingerprint}"
@@ -173,6 +181,7 @@ class DesiredUnit:
             ("Type", "s", "exec"),
             ("ExecStart", "a(sasb)", [[self.command.argv[0], list(self.command.argv), False]]),
             ("Slice", "s", route_slice(self.address.route)),
+            ("User", "s", self.user),
             ("CollectMode", "s", "inactive-or-failed"),
             ("SyslogIdentifier", "s", str(self.address)),
             ("LogExtraFields", "aay", [field.encode() for field in fields]),

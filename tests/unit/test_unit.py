@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import astuple
 
@@ -58,6 +59,13 @@ def test_every_unit_has_its_slice_and_its_journal_fields() -> None:
     assert made["LogExtraFields"] == ("aay", [b"STREAMD_ENGINE=ffmpeg", b"STREAMD_ROUTE=a-b", b"STREAMD_OUTPUT=a-b/x"])
     assert made["StartLimitIntervalUSec"] == ("t", 0)
     assert "LoadCredential" not in made
+
+
+def test_every_unit_has_a_user_of_its_own() -> None:
+    units = desired(route("a", udp_output("x"), udp_output("y")), route("b", udp_output("x"))).units.values()
+    assert len({unit.user for unit in units}) == len(units) == 5
+    assert all(re.fullmatch(r"streamd-[0-9a-f]{12}", unit.user) for unit in units)
+    assert properties(252)["User"] == ("s", "streamd-" + hashlib.sha256(unit_of("a-b/x").encode()).hexdigest()[:12])
 
 
 def test_limits_are_always_set_so_that_they_can_be_taken_back() -> None:

@@ -9,9 +9,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.appliance.host import status, wait_until
+from tests.appliance.faults.board import Board
+from tests.appliance.faults.place import Place
 
 Act = Callable[[], None]
+_BEGIN = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A fault that is about to happen."""
+
+    address: str
+    fail: Act
+    """Makes the fault."""
+    mend: Act
+    """Ends it."""
+    arrives: Callable[[], bool] = lambda: True
+    """Tells whether the far end gets something now that it is over; where the far end can tell."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,76 +43,45 @@ class Fault:
     """By when it must be noticed, after it began."""
     mended: float
     """By when it must be mended, after it ended."""
-    stage: Callable[[ExitStack, Path], Stage]
-    """Sets all up; what it enters is undone at the end."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stage:
-    """A fault that is about to happen."""
-
-    address: str
-    fail: Act
-    """Makes the fault."""
-    mend: Act
-    """Ends it."""
-    arrives: Callable[[], bool] = lambda: True
-    """Tells whether the far end gets something now that it is over; where the far end can tell."""
+    stage: Callable[[Place], Stage]
+    """Sets all up."""
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What was seen of a fault, and when, in seconds after its begin or end."""
+class Outcome:
+    """What was seen of a fault; in seconds after its begin, and after its end."""
 
-    seconds: float
+    noticed: float
+    mended: float
     status: Any
+    """When it was noticed."""
+
+    @property
+    def told(self) -> str:
+        """Return state and reason."""
+        return ", ".join(word for word in (self.status["state"], self.status["reason"]) if word)
 
 
-def begin(stage: Stage, seconds: float = 60) -> Seen:
-    """Wait until it runs."""
-    return _wait(stage.address, ("running", "waiting"), seconds)
+def happen(fault: Fault, number: int, stream: Path, board: Board) -> Outcome:
+    """Let a fault happen and end, from its stage to when all is well again. Raises: AssertionError."""
+    with ExitStack() as stack:
+        stage = fault.stage(Place(number, stream, stack))
+        address = stage.address
+        states = ("running", "waiting")
+        board.wait(address, lambda found: found["state"] in states, time.monotonic(), _BEGIN, f"{fault.name}: it runs")
 
+        def is_right(found: Any) -> bool:
+            return found["state"] in fault.states and found["reason"] in fault.reasons
 
-def happen(fault: Fault, stage: Stage) -> Seen:
-    """Make the fault, and wait until it is told rightly."""
+        begin = time.monotonic()
+        stage.fail()
+        what = f"{fault.name}: {fault.states}, {fault.reasons}"
+        status = board.wait(address, is_right, begin, fault.noticed, what)
+        noticed, end = time.monotonic() - begin, time.monotonic()
+        stage.mend()
 
-    def is_right(found: Any) -> bool:
-        return found["state"] in fault.states and found["reason"] in fault.reasons
+        def is_well(found: Any) -> bool:
+            return found["state"] == "running" and stage.arrives()
 
-    at = time.monotonic()
-    stage.fail()
-    return _until(stage.address, is_right, at, fault.noticed, f"{fault.name}: {fault.states}, {fault.reasons}")
-
-
-def over(fault: Fault, stage: Stage) -> Seen:
-    """End the fault, and wait until it runs again without anybody's help."""
-    at = time.monotonic()
-    stage.mend()
-
-    def is_well(found: Any) -> bool:
-        return found["state"] == "running" and stage.arrives()
-
-    return _until(stage.address, is_well, at, fault.mended, f"{fault.name}: it runs again")
-
-
-def _wait(address: str, states: tuple[str, ...], seconds: float) -> Seen:
-    return _until(address, lambda found: found["state"] in states, time.monotonic(), seconds, f"{address}: {states}")
-
-
-def _until(address: str, is_right: Callable[[Any], bool], since: float, seconds: float, what: str) -> Seen:
-    seen: list[str] = []
-
-    def probe() -> Any:
-        found = status(address)
-        if not found:
-            return None
-        told = f"{found['state']} {found['reason']} ({found['cause']}; {found['last-error']})"
-        if not seen or not seen[-1].endswith(told):
-            seen.append(f"{time.monotonic() - since:.1f}: {told}")
-        return found if is_right(found) else None
-
-    try:
-        found = wait_until(probe, seconds, what)
-    except AssertionError as error:
-        raise AssertionError(f"{error}; it was\n" + "\n".join(seen)) from None
-    return Seen(time.monotonic() - since, found)
+        board.wait(address, is_well, end, fault.mended, f"{fault.name}: it runs again")
+        return Outcome(noticed, time.monotonic() - end, status)

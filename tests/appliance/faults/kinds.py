@@ -7,59 +7,41 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.appliance.faults.fault import Act, Fault, Stage
-from tests.appliance.host import run, show, state, unit_of, write_credential, write_route
-from tests.appliance.media import RtmpServer, Sender, SrtReceiver, UdpReceiver
-
-INPUT = '[input]\nurl = "udp://127.0.0.1:5000"\n'
-RTMP = INPUT + '[output.x]\nurl = "rtmp://127.0.0.1:1935/live/x"\n'
-FAR = "192.0.2.2"
-"""A host behind a network of its own."""
+from tests.appliance.faults.place import Place, Switch
+from tests.appliance.host import run, show, state, unit_of, write_credential
+from tests.appliance.media import RtmpServer, SrtReceiver, UdpReceiver
 
 
-class Switch:
-    """Something that a `with` starts and stops, switched by hand; off at the end."""
-
-    def __init__(self, stack: ExitStack, make: Callable[[], object]) -> None:
-        self._make = make
-        self._inner = stack.enter_context(ExitStack())
-        self.thing: object = None
-
-    def on(self) -> None:
-        self.thing = self._inner.enter_context(self._make())  # type: ignore[arg-type]
-
-    def off(self) -> None:
-        self._inner.close()
+def rtmp_server(place: Place, *, deny: bool = False, host: str = "127.0.0.1", namespace: str = "") -> RtmpServer:
+    return RtmpServer(place.out, http_port=place.http, deny=deny, host=host, namespace=namespace)
 
 
-def encoder(stack: ExitStack, stream: Path) -> Switch:
-    """Return an encoder that runs."""
-    switch = Switch(stack, lambda: Sender(stream, "127.0.0.1", 5000))
-    switch.on()
-    return switch
+def rtmp_url(place: Place, host: str = "127.0.0.1") -> str:
+    return f"rtmp://{host}:{place.out}/live/x"
 
 
-def nothing() -> None:
-    """Do nothing: what mends the fault is streamd."""
+def pid_of(place: Place) -> int:
+    return int(show(unit_of(place.output), "MainPID")["MainPID"])
 
 
-def rtmp_refuses(stack: ExitStack, stream: Path) -> Stage:
-    encoder(stack, stream)
-    server = Switch(stack, RtmpServer)
+def rtmp_refuses(place: Place) -> Stage:
+    place.encoder()
+    server = Switch(place.stack, lambda: rtmp_server(place))
     server.on()
-    write_route("a", RTMP)
-    return Stage(address="a/x", fail=server.off, mend=server.on)
+    place.write(rtmp_url(place))
+    return Stage(address=place.output, fail=server.off, mend=server.on)
 
 
-def rtmp_denies(stack: ExitStack, stream: Path) -> Stage:
-    encoder(stack, stream)
-    server = Switch(stack, lambda: RtmpServer(deny=False))
+def rtmp_denies(place: Place) -> Stage:
+    place.encoder()
+    server = Switch(place.stack, lambda: rtmp_server(place))
     server.on()
-    denying = Switch(stack, lambda: RtmpServer(deny=True))
-    write_route("a", RTMP)
+    denying = Switch(place.stack, lambda: rtmp_server(place, deny=True))
+    place.write(rtmp_url(place))
 
     def fail() -> None:
         server.off()
@@ -69,116 +51,137 @@ def rtmp_denies(stack: ExitStack, stream: Path) -> Stage:
         denying.off()
         server.on()
 
-    return Stage(address="a/x", fail=fail, mend=mend)
+    return Stage(address=place.output, fail=fail, mend=mend)
 
 
-def rtmp_stops_reading(stack: ExitStack, stream: Path) -> Stage:
-    encoder(stack, stream)
-    server = stack.enter_context(RtmpServer())
-    write_route("a", RTMP)
+def rtmp_stops_reading(place: Place) -> Stage:
+    place.encoder()
+    server = place.stack.enter_context(rtmp_server(place))
+    place.write(rtmp_url(place))
 
     def stop(number: int) -> Act:
         return lambda: os.kill(server.pid, number)
 
-    stack.callback(stop(signal.SIGCONT))
-    return Stage(address="a/x", fail=stop(signal.SIGSTOP), mend=stop(signal.SIGCONT))
+    place.stack.callback(stop(signal.SIGCONT))
+    return Stage(address=place.output, fail=stop(signal.SIGSTOP), mend=stop(signal.SIGCONT))
 
 
 @contextmanager
-def far_host() -> Iterator[None]:
-    """A network namespace named far, with a veth pair into it."""
-    run("ip", "netns", "add", "far")
+def far_host(place: Place) -> Iterator[None]:
+    """A network namespace, with a veth pair into it."""
+    name, near, far = place.namespace, f"near{place.number}", f"off{place.number}"
+    run("ip", "netns", "add", name)
     try:
-        run("ip", "link", "add", "near0", "type", "veth", "peer", "name", "far0", "netns", "far")
-        run("ip", "address", "add", "192.0.2.1/24", "dev", "near0")
-        run("ip", "link", "set", "near0", "up")
-        run("ip", "-n", "far", "address", "add", f"{FAR}/24", "dev", "far0")
-        run("ip", "-n", "far", "link", "set", "far0", "up")
+        run("ip", "link", "add", near, "type", "veth", "peer", "name", far, "netns", name)
+        run("ip", "address", "add", f"{place.near}/30", "dev", near)
+        run("ip", "link", "set", near, "up")
+        run("ip", "-n", name, "address", "add", f"{place.far}/30", "dev", far)
+        run("ip", "-n", name, "link", "set", far, "up")
         yield
     finally:
-        run("ip", "netns", "del", "far")
-        run("ip", "link", "del", "near0", check=False)
+        run("ip", "netns", "del", name)
+        run("ip", "link", "del", near, check=False)
 
 
-def drop_all() -> None:
-    """Let the far host's network drop all packets that come in."""
-    run("ip", "netns", "exec", "far", "nft", "add", "table", "ip", "cut")
-    chain = "{ type filter hook prerouting priority raw; policy drop; }"
-    run("ip", "netns", "exec", "far", "nft", "add", "chain", "ip", "cut", "in", chain)
-
-
-def drop_nothing() -> None:
-    run("ip", "netns", "exec", "far", "nft", "delete", "table", "ip", "cut")
-
-
-def cut(url: str, listener: Callable[[Path], object]) -> Callable[[ExitStack, Path], Stage]:
+def cut(place: Place, url: str, listener: Callable[[], object]) -> Stage:
     """Return the stage of an output to the far host, whose network drops all packets."""
+    place.encoder()
+    place.stack.enter_context(far_host(place))
+    place.stack.enter_context(listener())  # type: ignore[arg-type]
+    place.write(url)
+    nft = ("ip", "netns", "exec", place.namespace, "nft")
 
-    def stage(stack: ExitStack, stream: Path) -> Stage:
-        encoder(stack, stream)
-        stack.enter_context(far_host())
-        stack.enter_context(listener(stream))  # type: ignore[arg-type]
-        write_route("a", f'{INPUT}[output.x]\nurl = "{url}"\n')
-        return Stage(address="a/x", fail=drop_all, mend=drop_nothing)
+    def fail() -> None:
+        run(*nft, "add", "table", "ip", "cut")
+        run(*nft, "add", "chain", "ip", "cut", "in", "{ type filter hook prerouting priority raw; policy drop; }")
 
-    return stage
+    def mend() -> None:
+        run(*nft, "delete", "table", "ip", "cut")
+
+    return Stage(address=place.output, fail=fail, mend=mend)
 
 
-def wrong_passphrase(stack: ExitStack, stream: Path) -> Stage:
-    encoder(stack, stream)
+def cut_srt(place: Place) -> Stage:
+    def listener() -> SrtReceiver:
+        return SrtReceiver(place.stream, place.far, place.out, mode="listener", namespace=place.namespace)
+
+    return cut(place, f"srt://{place.far}:{place.out}", listener)
+
+
+def cut_rtmp(place: Place) -> Stage:
+    def listener() -> RtmpServer:
+        return rtmp_server(place, host=place.far, namespace=place.namespace)
+
+    return cut(place, rtmp_url(place, place.far), listener)
+
+
+def wrong_passphrase(place: Place) -> Stage:
+    place.encoder()
     right, wrong = "correct-horse-battery", "correct-horse-batterie"
-    write_credential("venue", right)
-    receiver = stack.enter_context(SrtReceiver(stream, "127.0.0.1", 9000, mode="listener", passphrase=right))
-    write_route("a", f'{INPUT}[output.x]\nurl = "srt://127.0.0.1:9000"\npassphrase = {{ credential = "venue" }}\n')
+    name = f"venue-{place.number}"
+    write_credential(name, right)
+    receiver = place.stack.enter_context(
+        SrtReceiver(place.stream, "127.0.0.1", place.out, mode="listener", passphrase=right)
+    )
+    place.write(f"srt://127.0.0.1:{place.out}", f'passphrase = {{ credential = "{name}" }}')
 
     def arrives() -> bool:
         return receiver.report().packets > 0
 
     def fail() -> None:
-        write_credential("venue", wrong)
+        write_credential(name, wrong)
 
     def mend() -> None:
         receiver.reset()
-        write_credential("venue", right)
+        write_credential(name, right)
 
-    return Stage(address="a/x", fail=fail, mend=mend, arrives=arrives)
+    return Stage(address=place.output, fail=fail, mend=mend, arrives=arrives)
 
 
-def caller_leaves(stack: ExitStack, stream: Path) -> Stage:
-    encoder(stack, stream)
-    caller = Switch(stack, lambda: SrtReceiver(stream, "127.0.0.1", 9100))
+def caller_leaves(place: Place) -> Stage:
+    place.encoder()
+    caller = Switch(place.stack, lambda: SrtReceiver(place.stream, "127.0.0.1", place.out))
     caller.on()
-    write_route("a", f'{INPUT}[output.x]\nurl = "srt://127.0.0.1:9100"\nmode = "listener"\n')
+    place.write(f"srt://127.0.0.1:{place.out}", 'mode = "listener"')
 
     def arrives() -> bool:
         return isinstance(caller.thing, SrtReceiver) and caller.thing.report().packets > 0
 
-    return Stage(address="a/x", fail=caller.off, mend=caller.on, arrives=arrives)
+    return Stage(address=place.output, fail=caller.off, mend=caller.on, arrives=arrives)
 
 
-def encoder_stops(stack: ExitStack, stream: Path) -> Stage:
-    sender = encoder(stack, stream)
-    receiver = stack.enter_context(UdpReceiver(stream, (6001,)))
-    write_route("a", f'{INPUT}[output.x]\nurl = "udp://127.0.0.1:6001"\n')
+def udp_receiver(place: Place) -> UdpReceiver:
+    """Return the receiver of a route that sends to it."""
+    receiver: UdpReceiver = place.stack.enter_context(UdpReceiver(place.stream, (place.out,)))
+    place.write(f"udp://127.0.0.1:{place.out}")
+    return receiver
+
+
+def encoder_stops(place: Place) -> Stage:
+    sender = place.encoder()
+    receiver = udp_receiver(place)
 
     def mend() -> None:
         receiver.reset()
         sender.on()
 
     def arrives() -> bool:
-        return receiver.report()[6001].packets > 0
+        return receiver.report()[place.out].packets > 0
 
-    return Stage(address="a/x", fail=sender.off, mend=mend, arrives=arrives)
+    return Stage(address=place.output, fail=sender.off, mend=mend, arrives=arrives)
 
 
 class Garbage:
     """An encoder that sends what is no transport stream."""
 
+    def __init__(self, port: int) -> None:
+        self._port = port
+
     def __enter__(self) -> None:
         code = (
             "import os, socket, time\n"
             "sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
-            "while True:\n sender.sendto(b'R' + os.urandom(1315), ('127.0.0.1', 5000))\n time.sleep(0.004)\n"
+            f"while True:\n sender.sendto(b'R' + os.urandom(1315), ('127.0.0.1', {self._port}))\n time.sleep(0.008)\n"
         )
         self._process = subprocess.Popen([sys.executable, "-c", code])
 
@@ -187,11 +190,11 @@ class Garbage:
         self._process.wait()
 
 
-def encoder_sends_garbage(stack: ExitStack, stream: Path) -> Stage:
-    sender = encoder(stack, stream)
-    garbage = Switch(stack, Garbage)
-    stack.enter_context(RtmpServer())
-    write_route("a", RTMP)
+def encoder_sends_garbage(place: Place) -> Stage:
+    sender = place.encoder()
+    garbage = Switch(place.stack, lambda: Garbage(place.into))
+    place.stack.enter_context(rtmp_server(place))
+    place.write(rtmp_url(place))
 
     def fail() -> None:
         sender.off()
@@ -201,61 +204,44 @@ def encoder_sends_garbage(stack: ExitStack, stream: Path) -> Stage:
         garbage.off()
         sender.on()
 
-    return Stage(address="a", fail=fail, mend=mend, arrives=lambda: state("a/x") == "running")
+    return Stage(address=place.route, fail=fail, mend=mend, arrives=lambda: state(place.output) == "running")
 
 
-def frozen(stack: ExitStack, stream: Path) -> Stage:
-    encoder(stack, stream)
-    receiver = stack.enter_context(UdpReceiver(stream, (6001,)))
-    write_route("a", f'{INPUT}[output.x]\nurl = "udp://127.0.0.1:6001"\n')
+def signalled(number: int) -> Callable[[Place], Stage]:
+    """Return the stage of an output whose FFmpeg gets a signal; what mends it is streamd."""
 
-    def fail() -> None:
-        os.kill(int(show(unit_of("a/x"), "MainPID")["MainPID"]), signal.SIGSTOP)
+    def stage(place: Place) -> Stage:
+        place.encoder()
+        receiver = udp_receiver(place)
 
-    def arrives() -> bool:
-        return receiver.report()[6001].packets > 0
+        def mend() -> None:
+            receiver.reset()
 
-    return Stage(address="a/x", fail=fail, mend=receiver_reset(receiver), arrives=arrives)
+        def arrives() -> bool:
+            return receiver.report()[place.out].packets > 0
 
+        return Stage(address=place.output, fail=lambda: os.kill(pid_of(place), number), mend=mend, arrives=arrives)
 
-def receiver_reset(receiver: UdpReceiver) -> Act:
-    def reset() -> None:
-        receiver.reset()
-
-    return reset
+    return stage
 
 
-def killed(stack: ExitStack, stream: Path) -> Stage:
-    encoder(stack, stream)
-    receiver = stack.enter_context(UdpReceiver(stream, (6001,)))
-    write_route("a", f'{INPUT}[output.x]\nurl = "udp://127.0.0.1:6001"\n')
-
-    def fail() -> None:
-        os.kill(int(show(unit_of("a/x"), "MainPID")["MainPID"]), signal.SIGKILL)
-
-    def arrives() -> bool:
-        return receiver.report()[6001].packets > 0
-
-    return Stage(address="a/x", fail=fail, mend=receiver_reset(receiver), arrives=arrives)
-
-
-def name_unknown(stack: ExitStack, stream: Path) -> Stage:
-    encoder(stack, stream)
-    stack.enter_context(RtmpServer())
-    hosts = Path("/etc/hosts")
+def name_unknown(place: Place) -> Stage:
+    place.encoder()
+    place.stack.enter_context(rtmp_server(place))
+    hosts, host = Path("/etc/hosts"), "ingest.example"
     before = hosts.read_text()
-    hosts.write_text(f"{before}127.0.0.1 ingest.example\n")
-    stack.callback(hosts.write_text, before)
-    write_route("a", f'{INPUT}[output.x]\nurl = "rtmp://ingest.example:1935/live/x"\n')
+    hosts.write_text(f"{before}127.0.0.1 {host}\n")
+    place.stack.callback(hosts.write_text, before)
+    place.write(rtmp_url(place, host))
 
     def fail() -> None:
         hosts.write_text(before)
-        os.kill(int(show(unit_of("a/x"), "MainPID")["MainPID"]), signal.SIGKILL)
+        os.kill(pid_of(place), signal.SIGKILL)
 
     def mend() -> None:
-        hosts.write_text(f"{before}127.0.0.1 ingest.example\n")
+        hosts.write_text(f"{before}127.0.0.1 {host}\n")
 
-    return Stage(address="a/x", fail=fail, mend=mend)
+    return Stage(address=place.output, fail=fail, mend=mend)
 
 
 FAULTS = (
@@ -289,7 +275,7 @@ FAULTS = (
         reasons=("unreachable",),
         noticed=30,
         mended=45,
-        stage=cut(f"srt://{FAR}:9000", lambda stream: SrtReceiver(stream, FAR, 9000, mode="listener", namespace="far")),
+        stage=cut_srt,
     ),
     Fault(
         name="the network to an RTMP server drops all packets",
@@ -297,7 +283,7 @@ FAULTS = (
         reasons=("", "stalled", "unreachable", "connection-lost"),
         noticed=45,
         mended=60,
-        stage=cut(f"rtmp://{FAR}:1935/live/x", lambda _stream: RtmpServer(host=FAR, namespace="far")),
+        stage=cut_rtmp,
     ),
     Fault(
         name="the SRT passphrase is wrong",
@@ -328,7 +314,7 @@ FAULTS = (
         states=("stalled",),
         noticed=15,
         mended=30,
-        stage=frozen,
+        stage=signalled(signal.SIGSTOP),
     ),
     Fault(
         name="an FFmpeg is killed",
@@ -336,7 +322,7 @@ FAULTS = (
         reasons=("killed", ""),
         noticed=10,
         mended=10,
-        stage=killed,
+        stage=signalled(signal.SIGKILL),
     ),
     Fault(
         name="the name of an RTMP server cannot be resolved",
