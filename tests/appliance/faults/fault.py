@@ -39,6 +39,8 @@ class Fault:
     """Any of these is right."""
     reasons: tuple[str, ...] = ("",)
     """Any of these is right, of an output that is in one of the states."""
+    last_error: str = ""
+    """How what is told of the last failure begins, of one that may be over before anybody looks."""
     noticed: float
     """By when it must be noticed, after it began."""
     mended: float
@@ -71,7 +73,8 @@ def happen(fault: Fault, number: int, stream: Path, board: Board) -> Outcome:
         board.wait(address, lambda found: found["state"] in states, time.monotonic(), _BEGIN, f"{fault.name}: it runs")
 
         def is_right(found: Any) -> bool:
-            return found["state"] in fault.states and found["reason"] in fault.reasons
+            right = found["state"] in fault.states and found["reason"] in fault.reasons
+            return right and found["last-error"].startswith(fault.last_error)
 
         begin = time.monotonic()
         stage.fail()

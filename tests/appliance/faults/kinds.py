@@ -55,7 +55,8 @@ def rtmp_denies(place: Place) -> Stage:
 
 
 def rtmp_stops_reading(place: Place) -> Stage:
-    place.encoder()
+    # The buffers of both sides' kernels fill first, which takes its time.
+    place.encoder(bitrate=5_000_000)
     server = place.stack.enter_context(rtmp_server(place))
     place.write(rtmp_url(place))
 
@@ -265,7 +266,7 @@ FAULTS = (
         name="an RTMP server accepts and stops reading",
         states=("stalled", "backoff"),
         reasons=("", "stalled", "connection-lost", "unreachable"),
-        noticed=30,
+        noticed=60,
         mended=45,
         stage=rtmp_stops_reading,
     ),
@@ -320,6 +321,7 @@ FAULTS = (
         name="an FFmpeg is killed",
         states=("backoff", "starting", "running"),
         reasons=("killed", ""),
+        last_error="somebody or something killed its process",
         noticed=10,
         mended=10,
         stage=signalled(signal.SIGKILL),

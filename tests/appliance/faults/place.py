@@ -63,9 +63,9 @@ class Place:
         lines = ["[input]", f'url = "udp://127.0.0.1:{self.into}"', "[output.x]", f'url = "{url}"', *more]
         write_route(self.route, "\n".join(lines) + "\n")
 
-    def encoder(self) -> Switch:
-        """Return an encoder that runs."""
-        switch = Switch(self.stack, lambda: Sender(self.stream, "127.0.0.1", self.into, bitrate=1_500_000))
+    def encoder(self, bitrate: float = 2_500_000) -> Switch:
+        """Return an encoder that runs; the stream is made for 5 Mbit/s, which many at once would not all get."""
+        switch = Switch(self.stack, lambda: Sender(self.stream, "127.0.0.1", self.into, bitrate=bitrate))
         switch.on()
         return switch
 
