@@ -10,7 +10,7 @@ from typing import Final
 from streamd.route.claims import Claim, overlap, route_claims
 from streamd.route.diagnostic import nearest
 from streamd.route.fields import CREDENTIAL_FOLDER
-from streamd.route.model import Credential, Route, RtmpTarget, SrtSource, SrtTarget
+from streamd.route.model import Credential, Hooks, Route, RtmpTarget, SrtSource, SrtTarget, WebHook
 from streamd.route.parse import RouteFile
 from streamd.route.scanner import KeyPath
 
@@ -163,4 +163,15 @@ def credential_references(route: Route) -> tuple[tuple[KeyPath, Credential], ...
             found.append(((*path, "streamid"), output.target.streamid))
         elif isinstance(output.target, RtmpTarget):
             found.append(((*path, "key"), output.target.key))
+    found += hook_credentials(route.hooks)
     return tuple((path, value) for path, value in found if isinstance(value, Credential))
+
+
+def hook_credentials(hooks: Hooks) -> tuple[tuple[KeyPath, Credential], ...]:
+    """Return the credentials that hooks need, with the paths of the keys that name them."""
+    found: list[tuple[KeyPath, Credential]] = []
+    for key, several in (("on_failure", hooks.on_failure), ("on_recovery", hooks.on_recovery)):
+        for number, hook in enumerate(several or ()):
+            if isinstance(hook, WebHook) and isinstance(hook.url, Credential):
+                found.append((("hooks", key, number), hook.url))
+    return tuple(found)
