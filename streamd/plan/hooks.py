@@ -1,7 +1,7 @@
 """When hooks are called: failures as episodes, each of which is told once, and its end once.
 
-An episode begins when an input or output fails, and ends when it has been well for as long as a failure must last before
-it is told. So a blip tells nobody, and what keeps failing and recovering tells one failure, not one for each time.
+An episode begins when an input or output fails, and ends when it has been well for as long as a failure must last
+before it is told. So a blip tells nobody, and what keeps failing and recovering tells one failure, not one each time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Final
 from streamd.plan.status import FAILING, OutputStatus, RouteStatus, State, Status
 from streamd.plan.unit import Address
 
-_CONTROL: Final = {code: " " for code in (*range(32), *range(127, 160), 0x2028, 0x2029)}
+_CONTROL: Final = dict.fromkeys((*range(32), *range(127, 160), 0x2028, 0x2029), " ")
 _ENVIRONMENT: Final = str.maketrans({char: f"\\{char}" for char in '\\"$`'})
 
 
@@ -111,7 +111,7 @@ def advance(
     events: list[Event] = []
     for route in status.routes:
         source = _input_health(route.state)
-        things = [(Address(route.name), route, source)]
+        things: list[tuple[Address, RouteStatus | OutputStatus, Health]] = [(Address(route.name), route, source)]
         for output in route.outputs:
             health = _output_health(output.state, source)
             things.append((Address(route.name, output.name), output, health))

@@ -10,8 +10,8 @@ from streamd.route.fields import CREDENTIAL_FOLDER, CREDENTIAL_PATTERN, Table, t
 from streamd.route.model import NO_HOOKS, Credential, Hook, Hooks, UnitHook, WebHook
 from streamd.route.scanner import KeyPath
 
-HOOK_KEYS: Final = ("on_failure", "on_recovery", "after")
-AFTER_RANGE: Final = (1_000, 3_600_000)
+HOOK_KEYS: Final = ("on_failure", "on_recovery", "delay")
+DELAY_RANGE: Final = (1_000, 3_600_000)
 """ms."""
 _MOST: Final = 8
 """Hooks of one key: each starts a process for each event."""
@@ -32,7 +32,7 @@ def parse_hooks(table: Table | None) -> Hooks:
     hooks = Hooks(
         on_failure=_several(table, "on_failure"),
         on_recovery=_several(table, "on_recovery"),
-        after=table.duration("after", *AFTER_RANGE),
+        delay=table.duration("delay", *DELAY_RANGE),
     )
     table.finish(HOOK_KEYS)
     return hooks

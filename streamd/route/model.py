@@ -201,7 +201,7 @@ class Hooks:
 
     on_failure: tuple[Hook, ...] | None = None
     on_recovery: tuple[Hook, ...] | None = None
-    after: int | None = None
+    delay: int | None = None
     """ms for which it must have failed, or been well, before anybody is told."""
 
     def over(self, others: Hooks) -> Hooks:
@@ -209,7 +209,7 @@ class Hooks:
         return Hooks(
             on_failure=others.on_failure if self.on_failure is None else self.on_failure,
             on_recovery=others.on_recovery if self.on_recovery is None else self.on_recovery,
-            after=others.after if self.after is None else self.after,
+            delay=others.delay if self.delay is None else self.delay,
         )
 
 
@@ -248,5 +248,5 @@ class Settings:
     """ms that an output may send nothing while its input gives, before it is restarted; 0 is for ever."""
     progress_port: int = 20001
     """The UDP port on the loopback interface that each FFmpeg reports its progress to."""
-    hooks: Hooks = Hooks(on_failure=(), on_recovery=(), after=10_000)
+    hooks: Hooks = Hooks(on_failure=(), on_recovery=(), delay=10_000)
     """Of every route that says nothing else."""

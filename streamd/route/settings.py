@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from ipaddress import IPv4Network
 from typing import Final
 
+from streamd.route.crosscheck import credential_fault, credential_path, hook_credentials
 from streamd.route.diagnostic import Diagnostic
 from streamd.route.document import read_document
 from streamd.route.fields import Report, Table
@@ -53,6 +55,19 @@ def parse_settings(path: str, text: str | bytes) -> tuple[Settings, tuple[Diagno
         hooks=hooks.over(_DEFAULT.hooks),
     )
     return settings, report.sorted()
+
+
+def settings_credentials(
+    path: str, text: str | bytes, settings: Settings, credentials: Mapping[str, str]
+) -> tuple[Diagnostic, ...]:
+    """Return what is wrong with the credentials that settings name; see streamd.route.crosscheck."""
+    merged = merge_documents([read_document(path, text)])
+    report = Report(merged)
+    report.diagnostics.clear()
+    for key, credential in hook_credentials(settings.hooks):
+        if message := credential_fault(credential, credentials):
+            report.at_value(credential_path(key, merged), message)
+    return report.sorted()
 
 
 def _input_ports(table: Table) -> tuple[int, int]:
