@@ -6,19 +6,18 @@ and a bounded number is under way.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import socket
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final
 
 from streamd.host import journal
 from streamd.host.credentials import read_secret
+from streamd.host.outbox import Outbox
 from streamd.host.store import Store, write_atomically
 from streamd.host.systemd import Systemd, SystemdError
 from streamd.plan.hooks import (
@@ -37,7 +36,6 @@ from streamd.route.hooks import shown_url, url_fault
 from streamd.route.model import Credential, Hooks, UnitHook, WebHook
 
 _LOG: Final = logging.getLogger(__name__)
-_T = TypeVar("_T")
 
 _LONGEST_QUEUE: Final = 500
 _UNITS_AT_ONCE: Final = 2
@@ -75,8 +73,10 @@ class Herald:
         self._hooks_of = hooks_of
         self._ledger = Ledger(store.told)
         self._seen: Status | None = None
-        self._units = _Outbox(self._start_units, at_once=_UNITS_AT_ONCE, batch=1)
-        self._webhooks = _Outbox(self._call_webhooks, at_once=_WEBHOOK_UNITS, batch=_WEBHOOK_BATCH)
+        self._units = Outbox(self._start_units, _tell_full, longest=_LONGEST_QUEUE, at_once=_UNITS_AT_ONCE, batch=1)
+        self._webhooks = Outbox(
+            self._call_webhooks, _tell_full, longest=_LONGEST_QUEUE, at_once=_WEBHOOK_UNITS, batch=_WEBHOOK_BATCH
+        )
         self._told: set[str] = {path.name for path in _files(self._events)}
         for left in _files(self._calls):
             _remove(left)  # of a daemon that was killed: the URLs are secrets, and whoever called them has read them
@@ -187,45 +187,9 @@ class Herald:
         return {"url": url, "shown": shown_url(url), "body": event_document(call.event, host)}
 
 
-class _Outbox(Generic[_T]):
-    """A queue whose oldest things are dropped when it is full, and some tasks that empty it, a batch at a time."""
-
-    def __init__(self, carry: Callable[[list[_T]], Awaitable[None]], *, at_once: int, batch: int) -> None:
-        self._carry = carry
-        self._at_once = at_once
-        self._batch = batch
-        self._queue: deque[_T] = deque(maxlen=_LONGEST_QUEUE)
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._overflows = False
-
-    def put(self, thing: _T) -> None:
-        """Add something, and see to it that it is carried out."""
-        if len(self._queue) == _LONGEST_QUEUE and not self._overflows:
-            self._overflows = True
-            extra = journal.fields(journal.HOOK_FAILED)
-            _LOG.error("more than %d hooks wait to be called: the oldest are dropped", _LONGEST_QUEUE, extra=extra)
-        self._queue.append(thing)
-        if len(self._tasks) < self._at_once:
-            task = asyncio.get_running_loop().create_task(self._empty())
-            self._tasks.add(task)
-            task.add_done_callback(self._ended)
-
-    async def _empty(self) -> None:
-        while self._queue:
-            await self._carry([self._queue.popleft() for _ in range(min(self._batch, len(self._queue)))])
-        self._overflows = False
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()):
-            _LOG.error("calling a hook failed: %s", error, exc_info=error)
-
-    async def close(self) -> None:
-        """End what is under way."""
-        tasks = tuple(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+def _tell_full() -> None:
+    extra = journal.fields(journal.HOOK_FAILED)
+    _LOG.error("more than %d hooks wait to be called: the oldest are dropped", _LONGEST_QUEUE, extra=extra)
 
 
 def _files(directory: Path) -> Iterable[Path]:

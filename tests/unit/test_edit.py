@@ -337,3 +337,9 @@ def test_whatever_is_added_is_what_is_there(table: dict[str, Any]) -> None:
         edit = decide(AddOutput("a", "y", table), there)
         assert isinstance(edit, Edit)
         assert merge_documents(edit.pieces).data["output"]["y"] == table
+
+
+def test_hooks_are_not_for_requests() -> None:
+    refusal = check_change(AddRoute("a", {"input": {"url": "test:"}, "hooks": {"on_failure": "poweroff.target"}}))
+    assert refusal is not None
+    assert (refusal.kind, "hooks" in refusal.message) == (Kind.INVALID, True)
