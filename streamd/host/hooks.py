@@ -166,8 +166,8 @@ class Herald:
             for call in calls:
                 extra = journal.event_fields(journal.HOOK_FAILED, call.event)
                 _LOG.error("webhook for the %s of %s: %s", call.event.kind, call.event.address, error, extra=extra)
-        finally:
-            _remove(path)
+        # Not where this was cancelled: the unit may not have read it yet, and the next daemon deletes it.
+        _remove(path)
 
     def _web_document(self, call: _WebCall, host: str) -> dict[str, Any] | None:
         url = call.url
