@@ -5,9 +5,11 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from streamd.host.store import Store
 from streamd.plan.hooks import (
     Event,
     Kind,
@@ -235,3 +237,27 @@ def test_the_environment_file_means_the_same_to_a_shell(text: str) -> None:
     )
     expected = "".join(char if char.isprintable() else " " for char in text)
     assert done.stdout == expected
+
+
+def test_what_was_told_lasts_over_a_restart(tmp_path: Path) -> None:
+    daemon = Daemon()
+    daemon.look(status(State.RUNNING, State.RUNNING, State.BACKOFF))
+    daemon.look(status(State.RUNNING, State.BACKOFF, State.BACKOFF), PATIENCE)
+    store = Store(tmp_path, tmp_path)
+    assert store.told == {}
+    store.keep_told(daemon.ledger.told)
+    (told,) = Store(tmp_path, tmp_path).told.items()
+    was = daemon.ledger.episodes["a/x1"]
+    assert told == ("a/x1", replace(was, state=State.FAILED))
+    written = (tmp_path / "told.json").stat().st_mtime_ns
+    daemon.look(status(State.RUNNING, State.RUNNING, State.STALLED))
+    store.keep_told(daemon.ledger.told)
+    assert (tmp_path / "told.json").stat().st_mtime_ns == written, "nothing that matters has changed"
+    store.keep_told({})
+    assert Store(tmp_path, tmp_path).told == {}
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"a": 1}', '{"a": {"since": "x", "began": 1, "before": ""}}', "\0"])
+def test_a_file_that_means_nothing_is_as_none(tmp_path: Path, content: str) -> None:
+    (tmp_path / "told.json").write_text(content)
+    assert Store(tmp_path, tmp_path).told == {}
