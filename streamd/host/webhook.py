@@ -70,8 +70,11 @@ async def call_all(
     async with httpx.AsyncClient(headers=headers, timeout=timeout, follow_redirects=False) as client:
 
         async def reach(call: Call) -> None:
-            async with slots:
-                problem = await _call(client, call, waits)
+            try:
+                async with slots:
+                    problem = await _call(client, call, waits)
+            except Exception as error:  # noqa: BLE001 (one call must not take the others with it)
+                problem = _harmless(error, call.url)
             tell(call, problem)
 
         tasks = [asyncio.create_task(reach(call)) for call in calls]

@@ -107,6 +107,12 @@ def test_an_error_that_repeats_the_url_is_not_repeated(monkeypatch: pytest.Monke
     ) == ["UnsupportedProtocol; given up after 1 tries"]
 
 
+def test_an_error_that_nobody_foresaw_takes_no_other_call_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(monkeypatch, RuntimeError("no home"), 204)
+    assert sorted(run(calls=3)) == ["", "", "no home"]
+    assert len(server.requests) == 3
+
+
 def test_calls_come_from_the_credential(tmp_path: Path) -> None:
     (tmp_path / "calls").write_text(json.dumps([{"url": CALL.url, "shown": CALL.shown, "body": BODY}]))
     assert read_calls(tmp_path) == [CALL]
