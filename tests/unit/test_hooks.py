@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,6 +23,8 @@ from streamd.plan.hooks import (
 from streamd.plan.status import OutputStatus, RouteStatus, State, Status, Trouble, UnitStatus
 from streamd.plan.unit import Address
 
+PAGE = Path(__file__).parents[2] / "debian/man/streamd.8"
+EVENT = Event(kind=Kind.FAILURE, address=Address("a"), state=State.FAILED, previous="")
 SECOND = 1_000_000
 PATIENCE = 10
 WELL = (State.RUNNING, State.WAITING)
@@ -219,6 +222,13 @@ def test_what_an_event_says() -> None:
         "text": "studio: a/x0 failed: backoff, because backoff",
     }
     assert event_document(replace(failure, since=0), "")["since"] == ""
+
+
+@pytest.mark.skipif(not PAGE.exists(), reason="this is the installed tree")
+def test_the_manual_names_what_an_event_says() -> None:
+    section = PAGE.read_text().split("\n.SS Webhooks\n")[1].split("\n.SH ")[0]
+    tags = re.findall(r"^\.TP\n(.*)$", section, re.MULTILINE)
+    assert set(re.findall(r"[a-z_]+", " ".join(tags))) == set(event_document(EVENT, ""))
 
 
 def test_names_of_units() -> None:

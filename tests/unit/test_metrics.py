@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from streamd.ctl.metrics import exposition, families, metrics_document
 from streamd.plan.status import State
 from tests.unit.test_ctl_show import DIAGNOSTIC, a_route, status, thing
 
+PAGE = Path(__file__).parents[2] / "debian/man/streamd.8"
 SECOND = 1_000_000
 STATUS = status(
     a_route(
@@ -213,3 +215,15 @@ def test_an_error_is_told_to_who_asked() -> None:
     answer = asyncio.run(run())
     assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
     assert answer.endswith(b"\r\n\r\nstreamd does not answer\n")
+
+
+@pytest.mark.skipif(not PAGE.exists(), reason="this is the installed tree")
+def test_the_manual_names_every_metric_and_no_other() -> None:
+    section = PAGE.read_text().split("\n.SH METRICS\n")[1].split("\n.SH ")[0].replace("\\", "")
+    named = set(re.findall(r"streamd_[a-z_]*[a-z]", section)) - {"streamd_output", "streamd_input"}
+    made = {family.name for family in families(STATUS, STATISTICS)}
+    assert named == {name for name in made if not name.startswith("streamd_input_")}
+    inputs = {name.replace("streamd_input_", "") for name in made if name.startswith("streamd_input_")}
+    assert {name.replace("received", "sent") for name in inputs} <= {
+        name.replace("streamd_output_", "") for name in made
+    }
