@@ -9,6 +9,7 @@ import asyncio
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -125,10 +126,11 @@ async def _post(client: httpx.AsyncClient, call: Call) -> None:
 
 
 def _harmless(error: Exception, url: str) -> str:
-    """Return what an error says, unless it repeats part of the URL."""
+    """Return what an error says, unless it repeats a part of the URL that may be secret: all but the host."""
     text = str(error)
-    path = url.partition("://")[2].partition("/")[2]
-    return type(error).__name__ if not text or (path and path in text) else text
+    user, _, rest = url.partition("://")[2].rpartition("@") if "@" in url else ("", "", url.partition("://")[2])
+    pieces = re.split(r"[/?&=:]", f"{user}/{rest.partition('/')[2]}")
+    return type(error).__name__ if not text or any(len(piece) > 2 and piece in text for piece in pieces) else text
 
 
 def read_calls(directory: Path) -> list[Call]:

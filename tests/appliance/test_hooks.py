@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -43,7 +44,7 @@ ExecStart=/bin/sh -c 'echo "$$STREAMD_EVENT $$STREAMD_ADDRESS %i $$STREAMD_STATE
 class WebServer:
     """Takes webhooks on a port of the loopback interface."""
 
-    def __init__(self, port: int, *answers: int) -> None:
+    def __init__(self, port: int, *answers: int, certificate: Path | None = None) -> None:
         self.bodies: list[dict[str, Any]] = []
         self.paths: list[str] = []
         waiting = list(answers)
@@ -60,6 +61,13 @@ class WebServer:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            # The handshake belongs to the connection's own thread.
+            self._server.socket = context.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     def __enter__(self) -> WebServer:
@@ -184,6 +192,22 @@ def test_a_webhook_that_fails_is_tried_again_and_given_up_and_is_in_nobodys_way(
     called = "\n".join(journal(CALLED, f"--after-cursor={start}"))
     assert "webhook http://127.0.0.1:8098 was told of the failure of a/x" in called
     assert "no credential" in run("streamctl", "check", check=False).stdout
+
+
+def test_a_server_without_a_good_certificate_is_told_nothing(tmp_path: Path) -> None:
+    start = cursor()
+    both = tmp_path / "both.pem"
+    argv = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+    argv += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(both), "-out", str(tmp_path / "certificate.pem")]
+    run(*argv)
+    both.write_text(both.read_text() + (tmp_path / "certificate.pem").read_text())
+    hooks = '[hooks]\non_failure = "https://127.0.0.1:8096/told"\ndelay = "1s"\n'
+    with WebServer(8096, certificate=both) as web:
+        write_route("a", ROUTE.partition("[hooks]")[0] + hooks)
+        found = wait_until(lambda: journal(FAILED, f"--after-cursor={start}"), 40, "that is told")
+    assert "https://127.0.0.1:8096 was not told of the failure of a/x" in found[0]
+    assert "certificate" in found[0].lower()
+    assert web.bodies == []
 
 
 def test_an_input_without_a_stream_is_one_call() -> None:

@@ -100,8 +100,9 @@ def test_all_calls_together_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None
     assert run(seconds=0.05, calls=20) == ["no time was left after 0 s"] * 20
 
 
-def test_an_error_that_repeats_the_url_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
-    Server(monkeypatch, httpx.UnsupportedProtocol(f"cannot POST {CALL.url}"))
+@pytest.mark.parametrize("text", [f"cannot POST {CALL.url}", "no such path: s3cret", ""])
+def test_an_error_that_repeats_the_url_is_not_repeated(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    Server(monkeypatch, httpx.UnsupportedProtocol(text))
     assert run(
         (),
     ) == ["UnsupportedProtocol; given up after 1 tries"]
