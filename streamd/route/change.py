@@ -118,7 +118,7 @@ def check_change(change: Change) -> Refusal | None:
             return Refusal(Kind.INVALID, f"the name of an output must be {NAME_RULE}")
         if isinstance(change, AddOutput | UpdateOutput) and REMOVED in change.table:
             return Refusal(Kind.INVALID, f"{REMOVED} is for drop-ins that a person writes")
-    if isinstance(change, AddRoute) and "hooks" in change.table:
+    if "hooks" in getattr(change, "table", ()):
         # They start any unit as root, which is more than whoever may configure routes is trusted with.
         return Refusal(Kind.INVALID, "hooks start units, so they stand in files that root writes, not in a request")
     if isinstance(change, UpdateOutput):

@@ -340,6 +340,11 @@ def test_whatever_is_added_is_what_is_there(table: dict[str, Any]) -> None:
 
 
 def test_hooks_are_not_for_requests() -> None:
-    refusal = check_change(AddRoute("a", {"input": {"url": "test:"}, "hooks": {"on_failure": "poweroff.target"}}))
-    assert refusal is not None
-    assert (refusal.kind, "hooks" in refusal.message) == (Kind.INVALID, True)
+    hooks = {"on_failure": "poweroff.target"}
+    for change in (
+        AddRoute("a", {"input": {"url": "test:"}, "hooks": hooks}),
+        UpdateOutput("a", "x", {"hooks": hooks}),
+    ):
+        refusal = check_change(change)
+        assert refusal is not None
+        assert (refusal.kind, "hooks start units" in refusal.message) == (Kind.INVALID, True)
