@@ -109,8 +109,11 @@ def journal(message_id: str, *matches: str) -> list[str]:
 
 
 def cursor() -> str:
-    out = run("journalctl", "-n", "0", "--show-cursor").stdout
-    return out.rpartition("-- cursor: ")[2].strip()
+    """Return the end of the journal."""
+    out = run("journalctl", "--lines=1", "--show-cursor").stdout
+    found = re.search(r"^-- cursor: (.+)$", out, re.MULTILINE)
+    assert found, out
+    return found[1]
 
 
 def webhook_units() -> str:
