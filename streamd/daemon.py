@@ -14,6 +14,8 @@ from streamd import __version__
 from streamd.bus.connection import BusError, connect_system_bus
 from streamd.bus.service import Service
 from streamd.host import journal, notify
+from streamd.host.confd import CREDENTIALS_DIRECTORY
+from streamd.host.hooks import Herald
 from streamd.host.logs import Logs
 from streamd.host.progress import ProgressChannel
 from streamd.host.store import Store
@@ -102,6 +104,7 @@ async def _serve() -> int:
     reconciler = Reconciler(systemd, store, ward, publish)
     service = Service(connection, reconciler, check=reconciler.check)
     await reconciler.adopt()
+    herald = Herald(systemd, store, _RUNTIME, Path("/") / CREDENTIALS_DIRECTORY, reconciler.hooks)
     await service.open()
     watcher = Watcher(_WATCHED, stir.files)
     watcher.open()
@@ -118,7 +121,7 @@ async def _serve() -> int:
     loop.add_signal_handler(signal.SIGHUP, reload)
     tasks = [
         loop.create_task(_reconcile_for_ever(reconciler, watcher, stir)),
-        loop.create_task(_tick_for_ever(reconciler)),
+        loop.create_task(_tick_for_ever(reconciler, herald)),
         loop.create_task(reconciler.watch_losses()),
         loop.create_task(_feed_watchdog()),
         loop.create_task(connection.wait_closed()),
@@ -131,6 +134,7 @@ async def _serve() -> int:
     for task in (*tasks, *reloads):
         task.cancel()
     await asyncio.gather(*tasks, *reloads, return_exceptions=True)
+    await herald.close()
     if stop.is_set():
         await service.close()
         await connection.close()
@@ -156,13 +160,14 @@ async def _reconcile_for_ever(reconciler: Reconciler, watcher: Watcher, stir: _S
             stir.now()
 
 
-async def _tick_for_ever(reconciler: Reconciler) -> None:
+async def _tick_for_ever(reconciler: Reconciler, herald: Herald) -> None:
     while True:
         await asyncio.sleep(_TICK)
         try:
             await reconciler.tick()
         except SystemdError as error:
             _LOG.error("%s; trying again", error)
+        herald.look(reconciler.status)
 
 
 async def _reload(reconciler: Reconciler) -> None:

@@ -36,7 +36,7 @@ from streamd.plan.unit import Address, route_slice
 from streamd.reporter import Reporter
 from streamd.route.change import Change, Kind, Refusal
 from streamd.route.diagnostic import Diagnostic
-from streamd.route.model import Route, Settings
+from streamd.route.model import NO_HOOKS, Hooks, Route, Settings
 from streamd.route.parse import parse_route
 
 _LOG: Final = logging.getLogger(__name__)
@@ -80,6 +80,11 @@ class Reconciler:
     def retry_after(self) -> float | None:
         """Return after how many seconds something that failed should be tried again, None where nothing did."""
         return RETRY if self._executor.problems else None
+
+    def hooks(self, route: str) -> Hooks:
+        """Return what is to be called for a route, also for one that has never had a good definition."""
+        good = self._good.get(route)
+        return (good.hooks if good else NO_HOOKS).over((self._settings or Settings()).hooks)
 
     async def adopt(self) -> None:
         """Read the files and find what runs, without changing anything. Raises: SystemdError."""

@@ -116,6 +116,10 @@ def _top(verb: Verb) -> None:
     verb.add("-n", "--iterations", type=_count, metavar="N", help="end after N tables")
 
 
+def _metrics(verb: Verb) -> None:
+    verb.add("--textfile", metavar="FILE", help="write this file in one move, for node_exporter's textfile collector")
+
+
 def _add(verb: Verb) -> None:
     verb.add("address", type=_address, metavar=_ADDRESS)
     verb.add("url", nargs="?", metavar="URL", help="where an output goes")
@@ -164,6 +168,7 @@ VERBS: Final[Mapping[str, tuple[str, Callable[[Verb], None]]]] = {
     "cat": ("show the files of a route and what they come to, also without the daemon", _cat),
     "logs": ("show the journal of a route or an output", _logs),
     "monitor": ("print a line for each change as it happens", _monitor),
+    "metrics": ("print metrics for Prometheus", _metrics),
     "top": ("show a live table of what runs and what it uses", _top),
 }
 """Every verb, what it does, and what declares its arguments."""

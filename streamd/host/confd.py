@@ -16,7 +16,7 @@ from streamd.route.diagnostic import Diagnostic
 from streamd.route.document import Document, read_document, unreadable_document
 from streamd.route.model import Route, Settings
 from streamd.route.parse import SUFFIX, RouteFile, parse_pieces, unreadable_route
-from streamd.route.settings import parse_settings
+from streamd.route.settings import parse_settings, settings_credentials
 
 SETTINGS_FILE: Final = "etc/streamd/streamd.toml"
 CREDENTIALS_DIRECTORY: Final = "etc/streamd/credentials"
@@ -88,6 +88,8 @@ class Reader:
             del self._parsed[gone]
         credentials = scan(self._root / CREDENTIALS_DIRECTORY, self._digest_key)
         problems = credentials.problems if credentials.readable else _Unknown()
+        path = self._root / SETTINGS_FILE
+        own += settings_credentials(str(path), read_regular(path)[0], settings, problems)
         checked = _crosschecked(files, incumbents or {}, ports or {}, problems)
         return Configuration(
             settings=settings,

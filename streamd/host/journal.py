@@ -14,6 +14,7 @@ from typing import Final
 
 from systemd import journal
 
+from streamd.plan.hooks import Event
 from streamd.plan.status import State
 from streamd.plan.transition import Transition
 from streamd.plan.unit import Address
@@ -27,6 +28,10 @@ OPERATOR_STOPPED: Final = "d2a4c9b17e6d4f0b8a7e1c5f3b9d6e83"
 """An operator stopped a unit; it stays stopped until started."""
 CONFIGURATION_ERROR: Final = "3f7c1e9ab5d2486f9c0d7a6b2e8f4c14"
 """A file has an error; what ran on it keeps running."""
+HOOK_CALLED: Final = "8f0f6fbd6b3f4c5ca2a3f1e0b7d59c46"
+"""A hook's unit was started, or a webhook told."""
+HOOK_FAILED: Final = "c7be1d2f94a14de3a6a85b0d3c7f2e91"
+"""A hook's unit could not be started, or a webhook not be told."""
 
 STATE_CHANGED: Final[Mapping[State, str]] = {
     State.STARTING: "062eac54d39349e7bcec5d281d76d0fe",
@@ -92,6 +97,11 @@ def transition_fields(transition: Transition) -> Mapping[str, object]:
         STREAMD_REASON=transition.reason,
         STREAMD_LAST_ERROR=transition.last_error,
     )
+
+
+def event_fields(message_id: str, event: Event, **more: str) -> Mapping[str, object]:
+    """Return the same for a hook that was called for an event, or not."""
+    return fields(message_id, event.address, STREAMD_EVENT=event.kind, **more)
 
 
 def set_up(level: int = logging.INFO) -> None:

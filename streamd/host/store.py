@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from streamd.plan.allocation import Allocation
+from streamd.plan.hooks import Episode
+from streamd.plan.status import State
 
 _LOG: Final = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -57,6 +59,7 @@ class Store:
         self._started_path = runtime / "started.json"
         self._restarts_path = runtime / "restarts.json"
         self._slow_path = runtime / "slow.json"
+        self._told_path = runtime / "told.json"
         self.allocation = _read_allocation(self._allocation_path)
         self.stopped = _read_names(self._stopped_path)
         """Addresses that an operator stopped."""
@@ -66,6 +69,9 @@ class Store:
         """Automatic restarts of a unit that systemd was told to forget, so that its backoff begins anew."""
         self.slow = _read_names(self._slow_path)
         """Units that were made to be restarted slowly."""
+
+        self.told = _read_told(self._told_path)
+        """The failures that hooks were told of, and whose end they were not, by address."""
 
     def digest_key(self) -> bytes:
         """Return the key of the digests of secrets, made at the first call; without it a digest could be guessed."""
@@ -111,6 +117,32 @@ class Store:
         if restarts != self.restarts:
             self.restarts = dict(restarts)
             _write_json(self._restarts_path, self.restarts)
+
+    def keep_told(self, told: Mapping[str, Episode]) -> None:
+        """Remember of which failures hooks were told."""
+        if _told_document(told) != _told_document(self.told):
+            self.told = dict(told)
+            _write_json(self._told_path, _told_document(told))
+
+
+def _told_document(told: Mapping[str, Episode]) -> dict[str, dict[str, object]]:
+    """Return what lasts of episodes: the state alone changes while they do, and its last value is not worth a write."""
+    return {
+        address: {"since": episode.since, "began": episode.began, "before": episode.before}
+        for address, episode in told.items()
+    }
+
+
+def _read_told(path: Path) -> dict[str, Episode]:
+    value = _read(path)
+    found: dict[str, Episode] = {}
+    for address, entry in value.items() if isinstance(value, dict) else ():
+        since, began, before = (
+            (entry.get(key) for key in ("since", "began", "before")) if isinstance(entry, dict) else (None,) * 3
+        )
+        if isinstance(since, int) and isinstance(began, int) and isinstance(before, str):
+            found[address] = Episode(since=since, began=began, before=before, state=State.FAILED, told=True)
+    return found
 
 
 def _read(path: Path) -> Any:  # noqa: ANN401

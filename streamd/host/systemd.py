@@ -103,6 +103,13 @@ class Systemd:
             else:
                 return
 
+    async def start_installed(self, name: str, *, wait: bool) -> None:
+        """Start a unit that has a file, and wait for its job if asked to. Raises: SystemdError."""
+        if wait:
+            await self._job(name, "StartUnit", "ss", [name, "replace"])
+        else:
+            await self._call("StartUnit", "ss", [name, "replace"])
+
     async def stop(self, name: str) -> None:
         """Stop a unit, see to it that a blocked FFmpeg ends, and wait for the job. Raises: SystemdError."""
         await self._job(name, "StopUnit", "ss", [name, "replace"])

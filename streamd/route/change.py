@@ -118,6 +118,9 @@ def check_change(change: Change) -> Refusal | None:
             return Refusal(Kind.INVALID, f"the name of an output must be {NAME_RULE}")
         if isinstance(change, AddOutput | UpdateOutput) and REMOVED in change.table:
             return Refusal(Kind.INVALID, f"{REMOVED} is for drop-ins that a person writes")
+    if "hooks" in getattr(change, "table", ()):
+        # They start any unit as root, which is more than whoever may configure routes is trusted with.
+        return Refusal(Kind.INVALID, "hooks start units, so they stand in files that root writes, not in a request")
     if isinstance(change, UpdateOutput):
         fault = _fault({key: "" if value is None else value for key, value in change.table.items()})
     else:

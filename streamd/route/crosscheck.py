@@ -10,7 +10,8 @@ from typing import Final
 from streamd.route.claims import Claim, overlap, route_claims
 from streamd.route.diagnostic import nearest
 from streamd.route.fields import CREDENTIAL_FOLDER
-from streamd.route.model import Credential, Route, RtmpTarget, SrtSource, SrtTarget
+from streamd.route.merge import Merged
+from streamd.route.model import Credential, Hooks, Route, RtmpTarget, SrtSource, SrtTarget, WebHook
 from streamd.route.parse import RouteFile
 from streamd.route.scanner import KeyPath
 
@@ -139,16 +140,25 @@ def _with_conflict(file: RouteFile, conflict: _Conflict | None, files: Mapping[s
 def _with_credentials(file: RouteFile, credentials: Mapping[str, str]) -> RouteFile:
     """Return the file with a diagnostic for each reference to a credential that cannot be used."""
     for path, credential in credential_references(file.route) if file.route is not None else ():
-        problem = credentials.get(credential.name)
-        if problem is None:
-            hint = nearest(credential.name, credentials)
-            message = f'there is no credential "{credential.name}" in {CREDENTIAL_FOLDER}{hint}'
-        elif problem:
-            message = f'the credential "{credential.name}" {problem}'
-        else:
-            continue
-        file = file.with_diagnostic((*path, "credential"), message, fatal=False)
+        message = credential_fault(credential, credentials)
+        if message:
+            file = file.with_diagnostic(credential_path(path, file.merged), message, fatal=False)
     return file
+
+
+def credential_fault(credential: Credential, credentials: Mapping[str, str]) -> str:
+    """Return why a credential cannot be used, or nothing; see crosscheck."""
+    problem = credentials.get(credential.name)
+    if problem is None:
+        hint = nearest(credential.name, credentials)
+        return f'there is no credential "{credential.name}" in {CREDENTIAL_FOLDER}{hint}'
+    return f'the credential "{credential.name}" {problem}' if problem else ""
+
+
+def credential_path(path: KeyPath, merged: Merged) -> KeyPath:
+    """Return the path of a credential's name in a document, which may have one thing where there may be a list."""
+    is_single = isinstance(path[-1], int) and path not in merged.origins
+    return (*(path[:-1] if is_single else path), "credential")
 
 
 def credential_references(route: Route) -> tuple[tuple[KeyPath, Credential], ...]:
@@ -163,4 +173,15 @@ def credential_references(route: Route) -> tuple[tuple[KeyPath, Credential], ...
             found.append(((*path, "streamid"), output.target.streamid))
         elif isinstance(output.target, RtmpTarget):
             found.append(((*path, "key"), output.target.key))
+    found += hook_credentials(route.hooks)
     return tuple((path, value) for path, value in found if isinstance(value, Credential))
+
+
+def hook_credentials(hooks: Hooks) -> tuple[tuple[KeyPath, Credential], ...]:
+    """Return the credentials that hooks need, with the paths of the keys that name them."""
+    found: list[tuple[KeyPath, Credential]] = []
+    for key, several in (("on_failure", hooks.on_failure), ("on_recovery", hooks.on_recovery)):
+        for number, hook in enumerate(several or ()):
+            if isinstance(hook, WebHook) and isinstance(hook.url, Credential):
+                found.append((("hooks", key, number), hook.url))
+    return tuple(found)

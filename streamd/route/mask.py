@@ -19,6 +19,7 @@ PLAIN_KEYS: Final = frozenset(
         *("description", "enabled", "relay", "url", "limits", "memory", "cpu", "tasks", "interface", "source", "mode"),
         *("latency", "ttl", "tls_verify", "transport", "allow_visible_password", "credential", "input", "output"),
         *("input_ports", "max_outputs", "groups", "port", "removed", "stall_timeout", "progress_port"),
+        *("hooks", "on_failure", "on_recovery", "delay"),
     },
 )
 """Keys whose values may be shown."""
@@ -31,6 +32,7 @@ _WORD: Final = re.compile(r"""(?:^[\s#]*|[{,]\s*)["']?([\w.\-]+)["']?\s*[=:]\s*(
 _REFERENCE: Final = re.compile(r"""\{\s*credential\s*=\s*(?:"[\w.-]*"|'[\w.-]*')\s*\}\s*(?:[,}#].*)?$""", re.ASCII)
 _OTHER_TABLE: Final = re.compile(r"\{\s*(?!credential\b)[\w-]+\s*=")
 _USER: Final = re.compile(r"://.*@")
+_WEB_PATH: Final = re.compile(r"(https?://[^/?#\s]+/)[^?#\s]+", re.IGNORECASE)
 _QUERY: Final = re.compile(r"(://[^?]*)\?.*")
 _STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"|\'[^\']*\'')
 _STATEMENT: Final = re.compile(r"""\s*(?:$|\#|\[|[\w"'-]+(?:\s*\.\s*[\w"'-]+)*\s*[=:])""")
@@ -57,8 +59,8 @@ def _likeness(word: str, words: frozenset[str]) -> float:
 
 
 def redact_url(url: str) -> str:
-    """Return a URL without user, password and query."""
-    return _QUERY.sub(r"\1?" + MASK, _USER.sub("://" + MASK + "@", url))
+    """Return a URL without user, password and query; of a webhook's the path is the secret."""
+    return _WEB_PATH.sub(r"\1" + MASK, _QUERY.sub(r"\1?" + MASK, _USER.sub("://" + MASK + "@", url)))
 
 
 class ShownLines:

@@ -176,6 +176,46 @@ class Output:
     """ms that it may send nothing while its input gives, then it is restarted; 0: for ever, None: as set for all."""
 
 
+@dataclass(frozen=True, slots=True)
+class UnitHook:
+    """A systemd unit that is started."""
+
+    name: str
+    """As written: %i stands for ROUTE:OUTPUT, %n for the name of the unit that it is about."""
+
+
+@dataclass(frozen=True, slots=True)
+class WebHook:
+    """An address that is told by HTTP."""
+
+    url: str | Credential
+    """The credential holds a URL that has a secret in it."""
+
+
+Hook = UnitHook | WebHook
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks:
+    """What is done when a stream fails, and when it is well again; None is not said."""
+
+    on_failure: tuple[Hook, ...] | None = None
+    on_recovery: tuple[Hook, ...] | None = None
+    delay: int | None = None
+    """ms for which it must have failed, or been well, before anybody is told."""
+
+    def over(self, others: Hooks) -> Hooks:
+        """Return these hooks, with what they do not say from others."""
+        return Hooks(
+            on_failure=others.on_failure if self.on_failure is None else self.on_failure,
+            on_recovery=others.on_recovery if self.on_recovery is None else self.on_recovery,
+            delay=others.delay if self.delay is None else self.delay,
+        )
+
+
+NO_HOOKS: Final = Hooks()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """One input and its outputs, from one file."""
@@ -186,6 +226,8 @@ class Route:
     description: str = ""
     enabled: bool = True
     relay: Relay = Relay.DIRECT
+    hooks: Hooks = NO_HOOKS
+    """What differs from the hooks of all routes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,3 +248,5 @@ class Settings:
     """ms that an output may send nothing while its input gives, before it is restarted; 0 is for ever."""
     progress_port: int = 20001
     """The UDP port on the loopback interface that each FFmpeg reports its progress to."""
+    hooks: Hooks = Hooks(on_failure=(), on_recovery=(), delay=10_000)
+    """Of every route that says nothing else."""

@@ -9,6 +9,7 @@ from typing import Any, Final
 from streamd.route.diagnostic import Diagnostic
 from streamd.route.document import Document, make_diagnostic, read_document, unreadable_document
 from streamd.route.fields import Report, Table
+from streamd.route.hooks import HOOK_KEYS, parse_hooks
 from streamd.route.mask import ShownLines
 from streamd.route.merge import Merged, merge_documents
 from streamd.route.model import NAME_PATTERN, Output, Relay, Route, Settings
@@ -18,11 +19,12 @@ from streamd.route.target import parse_output
 
 SUFFIX: Final = ".toml"
 
-_KEYS: Final = ("description", "enabled", "relay", "input", "output")
+_KEYS: Final = ("description", "enabled", "relay", "input", "output", "hooks")
 _BELOW: Final = {
     **dict.fromkeys(("url", "limits"), "stands below [input] or [output.NAME], not at the top of the file"),
     **dict.fromkeys(("interface", "source", "allow_visible_password"), "stands below the url that it belongs to"),
     **dict.fromkeys(("mode", "latency", "passphrase", "streamid"), "stands below the srt url that it belongs to"),
+    **dict.fromkeys(HOOK_KEYS, "stands below [hooks]"),
     **dict.fromkeys(("ttl", "key", "tls_verify", "transport"), "stands below [output.NAME]"),
 }
 NAME_RULE: Final = "1 to 63 of a-z, 0-9, - and _, with a letter or digit first and last"
@@ -115,6 +117,7 @@ def _route(report: Report, name: str, settings: Settings) -> Route | None:
     parsed = parse_input(input_table, settings, name) if input_table is not None else None
     output_table = table.table("output", instead="[output.NAME]")
     outputs = _outputs(output_table, settings) if output_table is not None else ()
+    hooks = parse_hooks(table.table("hooks", instead="[hooks] and its keys below"))
     table.finish(_KEYS, {key: f"{key} {where}" for key, where in _BELOW.items()})
     if parsed is None:
         return None
@@ -125,6 +128,7 @@ def _route(report: Report, name: str, settings: Settings) -> Route | None:
         description=description,
         enabled=enabled is not False,
         relay=relay or Relay.DIRECT,
+        hooks=hooks,
     )
 
 

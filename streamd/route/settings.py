@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from ipaddress import IPv4Network
 from typing import Final
 
+from streamd.route.crosscheck import credential_fault, credential_path, hook_credentials
 from streamd.route.diagnostic import Diagnostic
 from streamd.route.document import read_document
 from streamd.route.fields import Report, Table
+from streamd.route.hooks import HOOK_KEYS, parse_hooks
 from streamd.route.merge import merge_documents
 from streamd.route.model import NO_LIMITS, Limits, Settings
 from streamd.route.target import STALL_RANGE
@@ -27,13 +30,15 @@ def parse_settings(path: str, text: str | bytes) -> tuple[Settings, tuple[Diagno
     groups, relay_port = _relay(table.table("relay", instead="[relay] and its keys below"))
     limits, stall_timeout = _output(table.table("output", instead="[output] and its keys below"))
     progress_port = table.integer("progress_port", 1024, 65535)
+    hooks = parse_hooks(table.table("hooks", instead="[hooks] and its keys below"))
     table.finish(
-        ("input_ports", "max_outputs", "progress_port", "relay", "output"),
+        ("input_ports", "max_outputs", "progress_port", "relay", "output", "hooks"),
         {
             "groups": "groups stands below [relay]",
             "port": "port stands below [relay]",
             "limits": "limits stands below [output]",
             "stall_timeout": "stall_timeout stands below [output]",
+            **{key: f"{key} stands below [hooks]" for key in HOOK_KEYS},
             "input": "[input] stands in a route's file, /etc/streamd/conf.d/NAME.toml",
         },
     )
@@ -47,8 +52,22 @@ def parse_settings(path: str, text: str | bytes) -> tuple[Settings, tuple[Diagno
         output_limits=limits,
         stall_timeout=_DEFAULT.stall_timeout if stall_timeout is None else stall_timeout,
         progress_port=progress_port,
+        hooks=hooks.over(_DEFAULT.hooks),
     )
     return settings, report.sorted()
+
+
+def settings_credentials(
+    path: str, text: str | bytes, settings: Settings, credentials: Mapping[str, str]
+) -> tuple[Diagnostic, ...]:
+    """Return what is wrong with the credentials that settings name; see streamd.route.crosscheck."""
+    merged = merge_documents([read_document(path, text)])
+    report = Report(merged)
+    report.diagnostics.clear()
+    for key, credential in hook_credentials(settings.hooks):
+        if message := credential_fault(credential, credentials):
+            report.at_value(credential_path(key, merged), message)
+    return report.sorted()
 
 
 def _input_ports(table: Table) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,3 +86,29 @@ def test_an_installation_starts_the_daemon_at_once() -> None:
     wait_until(lambda: show(DAEMON, "ActiveState")["ActiveState"] == "active", 10, "the daemon runs")
     assert show(DAEMON, "UnitFileState")["UnitFileState"] == "enabled"
     assert (Path("/etc/streamd/credentials").stat().st_mode & 0o777) == 0o700
+
+
+def metrics() -> int:
+    """Return the status of an answer to Prometheus; 0 where nobody listens."""
+    connection = http.client.HTTPConnection("127.0.0.1", 10717, timeout=20)
+    try:
+        connection.request("GET", "/metrics")
+        return connection.getresponse().status
+    except ConnectionRefusedError:
+        return 0
+    finally:
+        connection.close()
+
+
+def test_who_lets_prometheus_in_does_so_over_an_upgrade_until_the_removal() -> None:
+    link = Path("/etc/systemd/system/sockets.target.wants/streamd-metrics.socket")
+    assert (metrics(), link.is_symlink()) == (0, False)
+    run("systemctl", "enable", "--now", "streamd-metrics.socket")
+    assert metrics() == 200
+    before = show("streamd-metrics.service", "InvocationID")
+    apt("install", deb("next"))
+    assert metrics() == 200
+    assert show("streamd-metrics.service", "InvocationID") != before, "the old version answers no more"
+    assert link.is_symlink()
+    apt("purge", "streamd")
+    assert (metrics(), link.is_symlink()) == (0, False)

@@ -337,3 +337,14 @@ def test_whatever_is_added_is_what_is_there(table: dict[str, Any]) -> None:
         edit = decide(AddOutput("a", "y", table), there)
         assert isinstance(edit, Edit)
         assert merge_documents(edit.pieces).data["output"]["y"] == table
+
+
+def test_hooks_are_not_for_requests() -> None:
+    hooks = {"on_failure": "poweroff.target"}
+    for change in (
+        AddRoute("a", {"input": {"url": "test:"}, "hooks": hooks}),
+        UpdateOutput("a", "x", {"hooks": hooks}),
+    ):
+        refusal = check_change(change)
+        assert refusal is not None
+        assert (refusal.kind, "hooks start units" in refusal.message) == (Kind.INVALID, True)

@@ -29,6 +29,9 @@ from streamd.route.mask import ShownLines, is_secret, redact_url
         ("url = rtsp://admin:s3cret@host", "url = rtsp://***@host"),
         ('url = "rtsp:\\u002f/admin:s3cret@host"', 'url = "***"'),
         ('url = "srt://a:1?passphrase=s3cret"', 'url = "srt://a:1?***"'),
+        ('on_failure = "https://hooks.example.net/T0/s3cret"', 'on_failure = "https://hooks.example.net/***"'),
+        ('on_failure = ["https://a/s3cret", "x.service"]', 'on_failure = ["https://a/***", "x.service"]'),
+        ("on_failure = https://a/s3cret", "on_failure = https://a/***"),
         ("\x1b[31m", "\ufffd[31m"),
     ],
 )

@@ -12,7 +12,7 @@ from streamd.plan.desired import HostFacts
 from streamd.plan.observed import Observed, ObservedUnit
 from streamd.plan.plan import Action, plan
 from streamd.plan.unit import Address
-from streamd.route.model import Credential, Limits, SrtMode, SrtTarget
+from streamd.route.model import Credential, Hooks, Limits, SrtMode, SrtTarget, UnitHook
 from tests.unit.make import desired, route, running, udp_output, unit_of
 
 
@@ -167,3 +167,9 @@ def test_addresses_and_unit_names_are_each_other() -> None:
     for address in (Address("a-b"), Address("a-b", "c_d")):
         assert Address.of_unit(address.unit) == address
     assert Address.of_unit("streamd-mediamtx.service") is None
+
+
+def test_hooks_are_no_part_of_any_unit() -> None:
+    before = desired(route("a", udp_output("x")))
+    after = desired(route("a", udp_output("x"), hooks=Hooks(on_failure=(UnitHook("mail@%i.service"),), delay=1000)))
+    assert set(actions(plan(after, running(before))).values()) == {"keep"}

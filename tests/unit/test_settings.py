@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from streamd.route.model import Limits, Settings
-from streamd.route.settings import parse_settings
+from streamd.route.model import Credential, Hooks, Limits, Settings, UnitHook, WebHook
+from streamd.route.settings import parse_settings, settings_credentials
 
 SHIPPED = Path(__file__).parents[2] / "etc/streamd/streamd.toml"
 
@@ -43,8 +43,13 @@ def test_shipped_file_shows_the_defaults() -> None:
     keys = re.compile(r"^#(?=[a-z_]+ = )", re.MULTILINE)
     settings, diagnostics = parse_settings("streamd.toml", keys.sub("", text))
     assert diagnostics == ()
-    assert settings == Settings(output_limits=Limits(memory=150 << 20, cpu=30, tasks=64))
-    assert len(keys.findall(text)) == 7
+    hooks = Hooks(
+        on_failure=(UnitHook("notify-mail@%i.service"), WebHook(Credential("alerts-url"))),
+        on_recovery=(WebHook("https://alerts.example.net/streams"),),
+        delay=10_000,
+    )
+    assert settings == Settings(output_limits=Limits(memory=150 << 20, cpu=30, tasks=64), hooks=hooks)
+    assert len(keys.findall(text)) == 10
 
 
 @pytest.mark.parametrize(
@@ -54,6 +59,8 @@ def test_shipped_file_shows_the_defaults() -> None:
         ("input_ports = 5000", "1:15: input_ports: expected a string, found an integer"),
         ('stall_timeout = "5s"', "1:1: stall_timeout: stall_timeout stands below [output]"),
         ('[output]\nstall_timeout = "1s"', '2:17: output.stall_timeout: must be from 5s to 600s, or "off"'),
+        ("on_failure = []", "1:1: on_failure: on_failure stands below [hooks]"),
+        ('hooks.delay = "1ms"', "1:15: hooks.delay: must be from 1s to 3600s"),
         ("progress_port = 80", "1:17: progress_port: must be from 1024 to 65535"),
         (
             "progress_port = 20000",
@@ -122,3 +129,15 @@ def test_a_stall_time_out_may_be_off() -> None:
 def test_the_port_for_progress_gets_out_of_the_way_of_the_others() -> None:
     settings, diagnostics = parse_settings("streamd.toml", 'input_ports = "20001-20100"')
     assert (settings.progress_port, diagnostics) == (20101, ())
+
+
+def test_credentials_of_hooks_are_looked_for() -> None:
+    text = '[hooks]\non_failure = { credential = "a" }\non_recovery = ["x.service", { credential = "b" }]\n'
+    settings, diagnostics = parse_settings("streamd.toml", text)
+    assert diagnostics == ()
+    assert settings_credentials("streamd.toml", text, settings, {"a": "", "b": ""}) == ()
+    found = settings_credentials("streamd.toml", text, settings, {"b": "is empty"})
+    assert [one.headline() for one in found] == [
+        'streamd.toml:2:29: hooks.on_failure.credential: there is no credential "a" in /etc/streamd/credentials',
+        'streamd.toml:3:44: hooks.on_recovery[1].credential: the credential "b" is empty',
+    ]
