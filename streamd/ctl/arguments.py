@@ -143,7 +143,12 @@ def _each(verb: Verb) -> None:
 
 
 def _cat(verb: Verb) -> None:
-    verb.add("route", type=_address, metavar="ROUTE")
+    verb.add("route", type=_route, metavar="ROUTE")
+
+
+def _edit(verb: Verb) -> None:
+    verb.add("route", nargs="?", type=_route, metavar="ROUTE", help="default: the settings, streamd.toml")
+    verb.add("--drop-in", action="store_true", help="a file beside it that is merged over it, and is yours")
 
 
 VERBS: Final[Mapping[str, tuple[str, Callable[[Verb], None]]]] = {
@@ -161,6 +166,7 @@ VERBS: Final[Mapping[str, tuple[str, Callable[[Verb], None]]]] = {
     "add": ("add a route or an output", _add),
     "set": ("set keys of an output, or take them away", _set),
     "rm": ("remove outputs, or routes with all their outputs", _each),
+    "edit": ("edit a route's file, or the settings; checked before it takes effect", _edit),
     "cat": ("show the files of a route and what they come to, also without the daemon", _cat),
     "logs": ("show the journal of a route or an output", _logs),
     "monitor": ("print a line for each change as it happens", _monitor),
@@ -172,6 +178,12 @@ VERBS: Final[Mapping[str, tuple[str, Callable[[Verb], None]]]] = {
 def _address(text: str) -> str:
     if not is_address(text):
         raise argparse.ArgumentTypeError(f'"{plain(text)}" is no ROUTE or ROUTE/OUTPUT')
+    return text
+
+
+def _route(text: str) -> str:
+    if "/" in _address(text):
+        raise argparse.ArgumentTypeError(f'"{plain(text)}" is no ROUTE')
     return text
 
 

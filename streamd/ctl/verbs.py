@@ -13,6 +13,7 @@ from streamd.ctl import properties, show
 from streamd.ctl.agent import password_agent
 from streamd.ctl.asking import ask_status, by_address, chosen, client, failure, one_address, pick, run
 from streamd.ctl.changing import run_add, run_cat, run_each, run_set
+from streamd.ctl.editing import run_edit
 from streamd.ctl.exits import FAILURE, NO_DAEMON, NO_SUCH_THING, NOT_RUNNING, OK, Failure
 from streamd.ctl.live import run_monitor, run_top
 from streamd.ctl.logs import journalctl
@@ -200,6 +201,7 @@ RUN: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
     "add": run_add,
     "set": run_set,
     "rm": run_each,
+    "edit": run_edit,
     "cat": run_cat,
     "logs": _logs,
     "monitor": run_monitor,

@@ -78,7 +78,7 @@ class Editor:
         name = route_of(change)
         try:
             self._directory.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
-            with _lock(self._directory) as locked:
+            with lock(self._directory) as locked:
                 if not locked:
                     return Refusal(Kind.BUSY, "somebody else is changing the routes, try again")
                 for _ in range(_ATTEMPTS):
@@ -202,7 +202,7 @@ def _delete(path: Path) -> None:
 
 
 @contextmanager
-def _lock(directory: Path) -> Iterator[bool]:
+def lock(directory: Path) -> Iterator[bool]:
     """Keep other writers out, of this process and others; tell whether that succeeded. Raises: OSError."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
