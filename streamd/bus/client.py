@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Final
@@ -75,6 +75,10 @@ class Client:
         """Return everything, or one route or output."""
         options = {} if address is None else {"address": Variant("s", address)}
         return dict(await self._call("GetStatus", "a{sv}", options, within=_QUICK))
+
+    async def statistics(self, addresses: Sequence[str] = ()) -> list[Document]:
+        """Return the moving counters of these, of all where none is named; what is unknown is missing."""
+        return list(await self._call("Statistics", "asa{sv}", list(addresses), {}, within=_QUICK))
 
     async def plan(self) -> list[Document]:
         """Return what a reload would do."""

@@ -72,6 +72,7 @@ def _list(verb: Verb) -> None:
 
 def _status(verb: Verb) -> None:
     verb.add("addresses", nargs="*", type=_several, metavar=_ADDRESS)
+    verb.add("-n", "--lines", type=_number, default=10, metavar="N", help="lines of the log (default: 10)")
 
 
 def _show(verb: Verb) -> None:
@@ -213,6 +214,12 @@ def _seconds(text: str) -> float:
     if not 0.1 <= value <= 86400:
         raise argparse.ArgumentTypeError(f'"{plain(text)}" is no number of seconds from 0.1 to 86400')
     return value
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f'"{plain(text)}" is no number from 0 on')
+    return int(text[:6])
 
 
 def _count(text: str) -> int:

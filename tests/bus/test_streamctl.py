@@ -14,8 +14,9 @@ import pytest
 
 from streamd.bus.control import DisabledError
 from streamd.ctl import main as ctl
+from streamd.plan.status import Statistics
 from tests.bus.run import ROOT, streamctl
-from tests.bus.stage import STATUS, stage
+from tests.bus.stage import STATUS, State, output, route, stage
 
 
 async def test_everything_that_reads(bus: str) -> None:
@@ -46,7 +47,41 @@ async def test_everything_that_reads(bus: str) -> None:
         status, out, _err = await streamctl(bus, "diff")
         assert (status, out) == (ctl.OK, "Nothing would change: 1 unit stays as it is.\n")
         assert json.loads((await streamctl(bus, "diff", "--json"))[1])[0]["action"] == "keep"
-        assert {asked[0] for asked in it.control.asked} == {"plan"}
+        assert {asked[0] for asked in it.control.asked} == {"plan", "statistics"}
+
+
+async def test_status_shows_what_moves_and_the_end_of_the_log(
+    bus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = tmp_path / "journalctl"
+    fake.write_text('#!/bin/sh\nfor word; do echo "log of $word"; done\n')
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    async with stage(bus) as it:
+        counted = Statistics(address="studio-a/youtube", bitrate=5_240_000, memory=12 << 20, restarts=2)
+        it.control.meters["studio-a/youtube"] = counted
+        status, out, err = await streamctl(bus, "status", "studio-a/youtube")
+        assert (status, err) == (ctl.OK, "")
+        assert "     Bitrate: 5.2 Mbit/s\n" in out
+        assert "      Memory: 12.0M\n" in out
+        assert "CPU" not in out
+        assert "\n\nlog of --no-pager\n" in out
+        assert out.endswith("log of UNIT=streamd-output@studio-a:youtube.service\n")
+        assert "log of --lines=10\n" in out
+        assert "log of --lines=3\n" in (await streamctl(bus, "status", "-n3", "studio-a/youtube"))[1]
+        assert "log of" not in (await streamctl(bus, "status", "--lines=0", "studio-a/youtube"))[1]
+        assert "log of" not in (await streamctl(bus, "status"))[1]
+        assert "5.2 Mbit/s" in (await streamctl(bus, "list"))[1]
+        one = json.loads((await streamctl(bus, "status", "--json", "studio-a/youtube"))[1])
+        assert one["statistics"] == {"bitrate": 5_240_000, "memory": 12 << 20}
+        a_route = json.loads((await streamctl(bus, "status", "--json", "studio-a"))[1])
+        assert a_route["statistics"] == {}
+        assert a_route["outputs"][0] == one
+        # A route is as well as the worst of its outputs.
+        assert (await streamctl(bus, "status", "-n0", "studio-a"))[0] == ctl.NOT_RUNNING
+        it.publish_routes(route("b", output("b", "x", State.WAITING), output("b", "y", State.STOPPED)))
+        assert (await streamctl(bus, "status", "-n0", "b", "b/x"))[0] == ctl.OK
+        assert (await streamctl(bus, "status", "-n0", "b/y"))[0] == ctl.NOT_RUNNING
 
 
 async def test_everything_that_acts(bus: str) -> None:

@@ -238,7 +238,10 @@ def test_a_person_interrupts(person: Person, route: Path) -> None:
     ],
 )
 def test_which_editor(environment: dict[str, str], argv: list[str]) -> None:
-    assert editor_argv(environment, lambda name: {"nano": "/bin/nano", "vi": "/bin/vi"}.get(name)) == argv
+    def which(name: str) -> str | None:
+        return f"/bin/{name}" if name in {"nano", "vi"} else None
+
+    assert editor_argv(environment, which) == argv
 
 
 def test_no_editor() -> None:
