@@ -126,8 +126,8 @@ def _add(verb: Verb) -> None:
 
 
 def _set(verb: Verb) -> None:
-    verb.add("address", type=_output, metavar="ROUTE/OUTPUT")
-    verb.add("keys", nargs="*", metavar="KEY=VALUE", help="KEY= takes the key away")
+    verb.add("address", type=_address, metavar=_ADDRESS)
+    verb.add("keys", nargs="*", metavar="KEY=VALUE", help="KEY= takes the key away; input.KEY is of a route's input")
     _secrets(verb)
 
 
@@ -162,10 +162,10 @@ VERBS: Final[Mapping[str, tuple[str, Callable[[Verb], None]]]] = {
     "start": ("start routes or outputs", _act),
     "stop": ("stop routes or outputs; they stay stopped until started", _act),
     "restart": ("stop routes or outputs and start them again", _act),
-    "enable": ("let outputs run that are disabled", _each),
-    "disable": ("stop outputs and keep them from running, reboots included", _each),
+    "enable": ("let routes or outputs run that are disabled", _each),
+    "disable": ("stop routes or outputs and keep them from running, reboots included", _each),
     "add": ("add a route or an output", _add),
-    "set": ("set keys of an output, or take them away", _set),
+    "set": ("set keys of a route or an output, or take them away", _set),
     "rm": ("remove outputs, or routes with all their outputs", _each),
     "edit": ("edit a route's file, or the settings; checked before it takes effect", _edit),
     "cat": ("show the files of a route and what they come to, also without the daemon", _cat),
@@ -185,12 +185,6 @@ def _address(text: str) -> str:
 def _route(text: str) -> str:
     if "/" in _address(text):
         raise argparse.ArgumentTypeError(f'"{plain(text)}" is no ROUTE')
-    return text
-
-
-def _output(text: str) -> str:
-    if "/" not in _address(text):
-        raise argparse.ArgumentTypeError(f'"{plain(text)}" is no ROUTE/OUTPUT')
     return text
 
 

@@ -85,6 +85,23 @@ def render_thing(thing: Document, style: Style, now: int, log: Iterable[str] = (
     return "\n".join([text, *lines]) + "\n" if lines else text
 
 
+def render_outcome(verb: str, thing: Document, style: Style) -> list[str]:
+    """Return what became of a thing after `add`, `set`, `enable` or `disable`, and what to do next."""
+    address = thing["address"]
+    state = style.paint(thing["state"], thing["state"])
+    cause = f": {plain(_cause(thing))}" if _cause(thing) else ""
+    # Of a new route its address tells where to send, which may be a port that streamd chose.
+    where = f", {plain(thing['url'])}" if verb == "add" and thing["url"] else ""
+    lines = [f"{style.paint(address, 'bold')}: {state}{cause}{where}"]
+    if thing.get("advice"):
+        lines.append(plain(thing["advice"]))
+    if thing["state"] not in {"running", "waiting", "stopped", "disabled"}:
+        lines.append(f"See how it goes on with: streamctl status {address}")
+    elif verb == "add" and "outputs" in thing and not thing["outputs"]:
+        lines.append(f"Give it outputs with: streamctl add {address}/NAME URL")
+    return lines
+
+
 def is_well(thing: Document) -> bool:
     """Return whether a route, with what of it is not stopped, or an output does all that it should at this moment.
 

@@ -17,13 +17,17 @@ from streamd.route.change import (
     AddRoute,
     Change,
     DisableOutput,
+    DisableRoute,
     EnableOutput,
+    EnableRoute,
     Kind,
     OutputChange,
     Refusal,
     RemoveOutput,
     RemoveRoute,
+    RouteUpdate,
     UpdateOutput,
+    UpdateRoute,
     check_change,
     route_of,
 )
@@ -122,7 +126,7 @@ def decide(change: Change, found: Found) -> Edit | Refusal:
         return Refusal(Kind.NOT_FOUND, f'there is no route "{route_of(change)}"')
     if isinstance(change, RemoveRoute):
         return _remove_route(found, found.main)
-    return _change_output(change, found, found.main)
+    return _update(change, found, found.main)
 
 
 def _outputs(data: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -138,7 +142,11 @@ def _normal(data: Mapping[str, Any]) -> dict[str, Any]:
         else output
         for name, output in _outputs(data).items()
     }
-    rest = {key: value for key, value in data.items() if key != "output" or not isinstance(value, dict)}
+    rest = {
+        key: value
+        for key, value in data.items()
+        if (key != "output" or not isinstance(value, dict)) and (key, value) != ("enabled", True)
+    }
     return {**rest, **({"output": outputs} if outputs else {})}
 
 
@@ -179,14 +187,17 @@ def _remove_route(found: Found, main: Document) -> Edit | Refusal:
     return Refusal(Kind.BY_HAND, f"streamd did not write {main.path}, remove it by hand")
 
 
-# Outputs
+# What is there already
 
 
-def _change_output(change: OutputChange, found: Found, main: Document) -> Edit | Refusal:
+def _update(change: OutputChange | RouteUpdate, found: Found, main: Document) -> Edit | Refusal:
     before = merge_documents(found.pieces)
     if not before.is_complete or before.diagnostics:
         return Refusal(Kind.INVALID, f"{main.path} or a drop-in of it has errors, mend them first", before.diagnostics)
-    wanted = _wanted(change, before.data)
+    if isinstance(change, RouteUpdate):
+        wanted: dict[str, Any] | Refusal = _wanted_route(change, before.data)
+    else:
+        wanted = _wanted(change, before.data)
     if isinstance(wanted, Refusal):
         return wanted
     if _normal(before.data) == wanted:
@@ -227,16 +238,26 @@ def _wanted(change: OutputChange, data: Mapping[str, Any]) -> dict[str, Any] | R
     return _normal({**data, "output": outputs})
 
 
-def _keys(change: OutputChange) -> Mapping[str, Any]:
+def _wanted_route(change: RouteUpdate, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the merged whole must be after a change of a route."""
+    keys = {**data, **_keys(change)}
+    if isinstance(keys.get("input"), dict):
+        below = data.get("input")
+        inner = {**(below if isinstance(below, dict) else {}), **keys["input"]}
+        keys["input"] = {key: value for key, value in inner.items() if value is not None}
+    return _normal({key: value for key, value in keys.items() if value is not None})
+
+
+def _keys(change: OutputChange | RouteUpdate) -> Mapping[str, Any]:
     """Return the keys that a change sets; None removes one."""
-    if isinstance(change, AddOutput | UpdateOutput):
+    if isinstance(change, AddOutput | UpdateOutput | UpdateRoute):
         return change.table
-    return {"enabled": isinstance(change, EnableOutput)}
+    return {"enabled": isinstance(change, EnableOutput | EnableRoute)}
 
 
-def _ways(change: OutputChange, found: Found, main: Document) -> Iterator[tuple[Action, ...]]:
+def _ways(change: OutputChange | RouteUpdate, found: Found, main: Document) -> Iterator[tuple[Action, ...]]:
     """Return the ways to write a change, the most natural first."""
-    changes: list[OutputChange] = [change]
+    changes: list[OutputChange | RouteUpdate] = [change]
     before, mine = _split(found)
     below = _outputs(merge_documents(before).data)
     bare = below
@@ -244,6 +265,8 @@ def _ways(change: OutputChange, found: Found, main: Document) -> Iterator[tuple[
         # To say nothing is better than to repeat what a person's file says: that stays in force if they change it.
         changes.insert(0, UpdateOutput(change.route, change.name, {"enabled": None}))
         bare = {**below, change.name: {}} if change.name in below else below
+    if isinstance(change, EnableRoute | DisableRoute):
+        changes.insert(0, UpdateRoute(change.name, {"enabled": None}))
     for one in changes:
         if found.path in found.own and (node := _changed(one, _node(main, 0), None)) is not None:
             yield (Write(found.path, signed(render_node(node))),)
@@ -273,14 +296,16 @@ def _node(document: Document, number: int) -> Node:
     return document_node(document, number, [])
 
 
-def _changed(change: OutputChange, root: Node, below: Mapping[str, Any] | None) -> Node | None:
-    """Return a file's node with the change in it; None where what the file has for outputs is no table.
+def _changed(change: OutputChange | RouteUpdate, root: Node, below: Mapping[str, Any] | None) -> Node | None:
+    """Return a file's node with the change in it; None where what the file has there is no table.
 
     Args:
         change: what to change.
         root: what the file says.
         below: the outputs of what the file is merged over; None for a main file.
     """
+    if isinstance(change, RouteUpdate):
+        return _changed_route(change, root)
     table = (root.children or {}).get("output", Node(children={}))
     if table.children is None:
         return None
@@ -303,6 +328,31 @@ def _changed(change: OutputChange, root: Node, below: Mapping[str, Any] | None) 
     if not outputs and not table.whole:
         del children["output"]
     return replace(root, children=children)
+
+
+def _changed_route(change: RouteUpdate, root: Node) -> Node | None:
+    keys = dict(_keys(change))
+    inner = keys.pop("input", None) if isinstance(keys.get("input"), dict) else None
+    children = _with_keys(root.children or {}, keys)
+    if inner is not None:
+        table = children.get("input", Node(children={}))
+        if table.children is None:
+            return None
+        below = _with_keys(table.children, inner)
+        children["input"] = replace(table, children=below)
+        if not below and not table.whole:
+            del children["input"]
+    return replace(root, children=children)
+
+
+def _with_keys(children: Mapping[str, Node], keys: Mapping[str, Any]) -> dict[str, Node]:
+    """Return a table's keys with some set, and those gone from it that are None."""
+    found = dict(children)
+    for key, value in keys.items():
+        found.pop(key, None)
+        if value is not None:
+            found[key] = replace(data_node({key: value}).children[key], whole=True)  # type: ignore[index]
+    return found
 
 
 _GONE: Final = Node(value=GONE, whole=True)
@@ -339,11 +389,17 @@ def _outcome(found: Found, actions: Sequence[Action]) -> Edit:
     return Edit(tuple(actions), pieces)
 
 
-def _no_way(change: OutputChange, found: Found, before: Merged) -> Refusal:
+def _no_way(change: OutputChange | RouteUpdate, found: Found, before: Merged) -> Refusal:
     """Return why no way of writing a change has the result that was asked for."""
     if found.dropin_path in found.links:
         return Refusal(Kind.BY_HAND, f"{found.dropin_path} is a link, remove it to let streamd write there")
-    later = _saying(change.name, (piece for piece in before.pieces[1:] if _file(piece.path) > DROPIN))
+    after = [piece for piece in before.pieces[1:] if _file(piece.path) > DROPIN]
+    if isinstance(change, RouteUpdate):
+        saying = [piece.path for piece in after if not _keys(change).keys().isdisjoint(node_data(_node(piece, 0)))]
+        if saying:
+            return Refusal(Kind.BY_HAND, f"{saying[-1]} says otherwise about that, change it there")
+        return Refusal(Kind.BY_HAND, f"that cannot be changed by a drop-in of {before.pieces[0].path}, change it there")
+    later = _saying(change.name, after)
     if later:
         return Refusal(Kind.BY_HAND, f'{later} says otherwise about output "{change.name}", change it there')
     message = f'output "{change.name}" cannot be changed by a drop-in of {before.pieces[0].path}, change it there'
