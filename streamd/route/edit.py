@@ -274,12 +274,28 @@ def _ways(change: OutputChange | RouteUpdate, found: Found, main: Document) -> I
         return
     for one in changes:
         node = _changed(one, _node(mine, 1) if mine else Node(children={}), below if one is change else bare)
-        if node is None:
-            continue
-        if not node.children and found.dropin_path not in found.hiding and (not mine or mine.path in found.own):
-            yield (Delete(found.dropin_path),) if mine else ()
-        else:
-            yield (Write(found.dropin_path, signed(render_node(node))),)
+        if node is not None:
+            yield _with_dropin(node, found, mine)
+    if isinstance(change, RouteUpdate) and found.path in found.own and mine and mine.path in found.own:
+        # Both are streamd's, and both may say something of the same keys.
+        node, rest = _changed_route(change, _node(main, 0)), _changed_route(_silence(change), _node(mine, 1))
+        if node is not None and rest is not None:
+            yield (Write(found.path, signed(render_node(node))), *_with_dropin(rest, found, mine))
+
+
+def _with_dropin(node: Node, found: Found, mine: Document | None) -> tuple[Action, ...]:
+    """Return how streamd's drop-in comes to say this; it goes where it would say nothing."""
+    if node.children or found.dropin_path in found.hiding or (mine and mine.path not in found.own):
+        return (Write(found.dropin_path, signed(render_node(node))),)
+    return (Delete(found.dropin_path),) if mine else ()
+
+
+def _silence(change: RouteUpdate) -> UpdateRoute:
+    """Return the change after which a file says nothing of what a change is about."""
+    keys = _keys(change)
+    inner = keys.get("input")
+    table = {**dict.fromkeys(keys), **({"input": dict.fromkeys(inner)} if isinstance(inner, dict) else {})}
+    return UpdateRoute(change.name, table)
 
 
 def _split(found: Found) -> tuple[tuple[Document, ...], Document | None]:
@@ -393,17 +409,21 @@ def _no_way(change: OutputChange | RouteUpdate, found: Found, before: Merged) ->
     """Return why no way of writing a change has the result that was asked for."""
     if found.dropin_path in found.links:
         return Refusal(Kind.BY_HAND, f"{found.dropin_path} is a link, remove it to let streamd write there")
-    after = [piece for piece in before.pieces[1:] if _file(piece.path) > DROPIN]
     if isinstance(change, RouteUpdate):
-        saying = [piece.path for piece in after if not _keys(change).keys().isdisjoint(node_data(_node(piece, 0)))]
-        if saying:
-            return Refusal(Kind.BY_HAND, f"{saying[-1]} says otherwise about that, change it there")
-        return Refusal(Kind.BY_HAND, f"that cannot be changed by a drop-in of {before.pieces[0].path}, change it there")
-    later = _saying(change.name, after)
+        # A drop-in takes keys away from outputs alone, and what comes after it wins.
+        paths = [piece.path for piece in before.pieces if piece.path not in found.own and _says(piece, _keys(change))]
+        where = paths[-1] if paths else before.pieces[0].path
+        return Refusal(Kind.BY_HAND, f"{where} says otherwise about that, change it there")
+    later = _saying(change.name, (piece for piece in before.pieces[1:] if _file(piece.path) > DROPIN))
     if later:
         return Refusal(Kind.BY_HAND, f'{later} says otherwise about output "{change.name}", change it there')
     message = f'output "{change.name}" cannot be changed by a drop-in of {before.pieces[0].path}, change it there'
     return Refusal(Kind.BY_HAND, message)
+
+
+def _says(piece: Document, keys: Mapping[str, Any]) -> bool:
+    """Return whether a piece has a say in what is to be changed of a route."""
+    return not keys.keys().isdisjoint(node_data(_node(piece, 0)))
 
 
 def _saying(output: str, pieces: Iterable[Document]) -> str:

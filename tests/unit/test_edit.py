@@ -223,10 +223,23 @@ def test_a_route_that_a_person_disabled_is_enabled_by_a_drop_in() -> None:
     }
 
 
+def test_both_files_of_streamd_say_something_of_a_key() -> None:
+    main, mine = f'description = "A"\n\n{INPUT}', 'description = "B"\n\n[input]\nlatency = "300ms"\n'
+    there = found(signed(main), mine=signed(mine))
+    assert written(UpdateRoute("a", {"description": None, "input": {"latency": None}}), there) == {
+        ETC: INPUT.replace('latency = "200ms"\n', ""),
+        OWN: "(deleted)",
+    }
+    assert written(UpdateRoute("a", {"description": None}), there) == {
+        ETC: INPUT,
+        OWN: '[input]\nlatency = "300ms"\n',
+    }
+
+
 def test_what_no_drop_in_can_say_about_a_route() -> None:
     # Drop-ins take keys away from outputs alone.
     kind, message = refused(UpdateRoute("a", {"input": {"latency": None}}), found(INPUT))
-    assert (kind, message) == (Kind.BY_HAND, f"that cannot be changed by a drop-in of {ETC}, change it there")
+    assert (kind, message) == (Kind.BY_HAND, f"{ETC} says otherwise about that, change it there")
     kind, message = refused(DisableRoute("a"), found(INPUT, n90="enabled = true\n"))
     assert (kind, message) == (Kind.BY_HAND, f"{ETC}.d/90-x.toml says otherwise about that, change it there")
     assert refused(DisableRoute("a"), found(INPUT, links=OWN))[0] is Kind.BY_HAND
