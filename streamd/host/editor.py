@@ -26,9 +26,10 @@ from streamd.host.store import sync_directory, write_atomically
 from streamd.route.change import Change, Kind, Refusal, check_change, route_of
 from streamd.route.diagnostic import Diagnostic
 from streamd.route.document import Document, read_document, unreadable_document
-from streamd.route.edit import DROPIN, Action, Delete, Edit, Found, Mask, Write, decide, is_signed
+from streamd.route.edit import decide
 from streamd.route.model import Route, Settings
 from streamd.route.parse import SUFFIX
+from streamd.route.pieces import DROPIN, Action, Delete, Edit, Found, Mask, Write, is_signed
 
 _LOG: Final = logging.getLogger(__name__)
 _FILE_MODE: Final = 0o644

@@ -15,7 +15,8 @@ import pytest
 from streamd.bus.control import DisabledError
 from streamd.ctl import main as ctl
 from streamd.plan.status import Statistics
-from tests.bus.run import ROOT, streamctl
+from streamd.route.change import DisableRoute, UpdateRoute
+from tests.bus.run import ROOT, start, streamctl
 from tests.bus.stage import STATUS, State, output, route, stage
 
 
@@ -99,6 +100,39 @@ async def test_everything_that_acts(bus: str) -> None:
         assert status == ctl.FAILURE
         assert "input.url: is wrong" in out
         assert it.control.asked == [("restart", "studio-a", True), ("reload",)]
+
+
+async def test_everything_that_configures_tells_what_came_of_it(bus: str) -> None:
+    async with stage(bus) as it:
+        status, out, err = await streamctl(bus, "set", "studio-a", "description=A", "input.url=test:", "input.latency=")
+        assert (status, err) == (ctl.OK, "")
+        assert out == "studio-a: running\n"
+        change = UpdateRoute("studio-a", {"description": "A", "input": {"url": "test:", "latency": None}})
+        assert it.control.asked == [("change", change)]
+        it.control.asked.clear()
+        status, out, _err = await streamctl(bus, "disable", "*")
+        assert (status, out) == (ctl.OK, "studio-a: running\nempty: running\n")
+        assert it.control.asked == [("change", DisableRoute("studio-a")), ("change", DisableRoute("empty"))]
+        status, out, _err = await streamctl(bus, "enable", "--json", "empty")
+        assert [thing["address"] for thing in json.loads(out)] == ["empty"]
+        status, out, _err = await streamctl(bus, "add", "studio-a/1st_rack", "udp://192.0.2.1:5004")
+        assert out.splitlines() == [
+            "studio-a/1st_rack: backoff: refused, udp://192.0.2.1:5004",
+            "See how it goes on with: streamctl status studio-a/1st_rack",
+        ]
+        assert (await streamctl(bus, "rm", "empty"))[1] == "empty: removed\n"
+        status, out, err = await streamctl(bus, "set", "studio-a", "output.youtube.ttl=4")
+        assert (status, out, err.count("\n")) == (ctl.USAGE, "", 1)
+
+
+async def test_a_change_waits_a_little_until_its_state_is_known(bus: str) -> None:
+    async with stage(bus) as it:
+        it.publish_routes(route("a", output("a", "x", State.STARTING)))
+        process = await start(bus, "enable", "a/x")
+        await it.control.reached.wait()
+        it.publish_routes(route("a", output("a", "x")))
+        out, err = await process.communicate()
+        assert (out, err) == (b"a/x: running\n", b"")
 
 
 async def test_failures_have_a_sentence_and_a_status(bus: str) -> None:

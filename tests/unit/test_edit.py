@@ -25,8 +25,9 @@ from streamd.route.change import (
     check_change,
 )
 from streamd.route.document import read_document
-from streamd.route.edit import DROPIN, Delete, Edit, Found, Mask, Write, decide, is_signed, signed
+from streamd.route.edit import decide
 from streamd.route.merge import merge_documents
+from streamd.route.pieces import DROPIN, Delete, Edit, Found, Mask, Write, is_signed, signed
 
 ETC = "/etc/streamd/conf.d/a.toml"
 OWN = f"{ETC}.d/{DROPIN}"

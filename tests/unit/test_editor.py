@@ -34,7 +34,7 @@ from streamd.route.change import (
     UpdateOutput,
     UpdateRoute,
 )
-from streamd.route.edit import DROPIN, is_signed
+from streamd.route.pieces import DROPIN, is_signed
 
 CONF = "etc/streamd/conf.d"
 TEST = {"input": {"url": "test:"}}
