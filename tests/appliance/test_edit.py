@@ -1,4 +1,4 @@
-"""`streamctl edit` with a scripted editor, against the daemon: what is saved takes effect, what is not does not."""
+"""`streamctl edit` with a scripted editor, and the other verbs that change a route, against the daemon."""
 
 from __future__ import annotations
 
@@ -159,3 +159,42 @@ def test_who_may_not_write_is_told_before_the_editor_opens(path: Path) -> None:
     done = run("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "streamctl", "edit", "a", check=False)
     assert (done.returncode, done.stderr.count("\n")) == (5, 1)
     assert "sudo" in done.stderr
+
+
+def test_a_whole_route_is_disabled_and_enabled(path: Path) -> None:
+    done = run("streamctl", "disable", "a")
+    assert done.stdout.startswith("a: disabled")
+    assert [state(name) for name in ALL] == ["disabled"] * 3
+    assert path.read_text() == ROUTE
+    assert run("streamctl", "enable", "a").stdout.startswith("a: ")
+    wait_active(ALL)
+    assert not path.with_name("a.toml.d").exists()
+
+
+def test_keys_of_a_route_are_set_beside_the_persons_file(path: Path) -> None:
+    before = incarnations(ALL)
+    run("streamctl", "set", "a", "description=Programme")
+    assert status("a")["description"] == "Programme"
+    assert incarnations(ALL) == before, "a description restarts nothing"
+    assert path.read_text() == ROUTE
+    done = run("streamctl", "set", "a", "input.url=nonsense", check=False)
+    assert done.returncode == 1
+    assert "input.url" in done.stderr
+    assert status("a")["description"] == "Programme"
+    assert incarnations(ALL) == before
+
+
+def test_status_shows_what_is_known_and_the_end_of_the_log(path: Path) -> None:
+    del path
+    text = run("streamctl", "status", "a/x", check=False).stdout
+    assert "      Output: udp, udp://127.0.0.1:6001\n" in text
+    assert "      Uptime: " in text
+    fields, _, log = text.partition("\n\n")
+    assert "Unit: streamd-output@a:x.service" in fields
+    assert "Started streamd-output@a:x.service" in log
+    assert len(log.splitlines()) <= 10
+    assert "\n\n" not in run("streamctl", "status", "-n0", "a/x", check=False).stdout
+    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    text = run(*nobody, "streamctl", "status", "a/x", check=False).stdout
+    assert text.splitlines()[-1].startswith("The log is not shown: ")
+    assert "statistics" in status("a/x")
