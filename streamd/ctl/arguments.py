@@ -72,7 +72,7 @@ def _list(verb: Verb) -> None:
 
 def _status(verb: Verb) -> None:
     verb.add("addresses", nargs="*", type=_several, metavar=_ADDRESS)
-    verb.add("-n", "--lines", type=_number, default=10, metavar="N", help="lines of the log (default: 10)")
+    verb.add("-n", "--lines", type=_number, metavar="N", help="lines of the log (default: 10)")
 
 
 def _show(verb: Verb) -> None:

@@ -144,6 +144,10 @@ def table_lines(rows: Sequence[Row], style: Style) -> list[str]:
         [cell.rjust(width) if name in _RIGHT else cell for cell, width, name in zip(line, widths, names, strict=True)]
         for line in cells
     ]
+    if style.width is not None and names[-1] == "CAUSE":
+        # The cause is the first to be cut: an address is there to be copied.
+        room = max(len(names[-1]), style.width - sum(widths[:-1]) - 2 * (len(widths) - 1))
+        aligned = [[*line[:-1], style.shorten(line[-1], room)] for line in aligned]
     head, *body = table(aligned, style)
     lines = [style.paint("  ".join(head).rstrip(), "bold")]
     for row, padded in zip(rows, body, strict=True):

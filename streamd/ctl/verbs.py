@@ -31,6 +31,11 @@ _AT_ONCE_ROOT: Final = 24
 """Calls under way where nobody is asked; the daemon takes 32 of one client."""
 
 
+_LOG_LINES: Final = 10
+_MOST_LOGS: Final = 10
+"""Things of which the log is shown unasked: a look into a large journal takes its time."""
+
+
 def _list(options: argparse.Namespace) -> int:
     status = run(ask_status() if options.names else ask_measured())
     if options.names:
@@ -49,8 +54,12 @@ def _status(options: argparse.Namespace) -> int:
         return OK
     things = [found] if address else pick(options.addresses, found)
 
+    lines = options.lines
+    if lines is None:
+        lines = _LOG_LINES if len(things) <= _MOST_LOGS else 0
+
     def render(style: Style) -> str:
-        return "\n".join(show.render_thing(it, style, now(), _log(it, options.lines)) for it in things)
+        return "\n".join(show.render_thing(it, style, now(), _log(it, lines)) for it in things)
 
     print_result(options, found if address else things, render)
     return OK if all(map(show.is_well, things)) else NOT_RUNNING

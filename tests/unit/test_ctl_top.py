@@ -67,6 +67,11 @@ def test_the_table() -> None:
     assert "PID" not in table_lines(ROWS, Style(width=80))[0]
     assert "PID" in table_lines(ROWS, Style(width=132))[0]
     assert max(map(len, table_lines(ROWS, Style(width=80)))) <= 80
+    # Of a line that is too long the cause is cut, and not the address.
+    long = [Row(address="studio-a/youtube", state="stalled", bitrate=0, uptime=SECOND, cause="it sends nothing " * 9)]
+    (_head, line) = table_lines(long, Style(width=80))
+    assert line.startswith("studio-a/youtube  stalled")
+    assert (line[-1], len(line)) == ("…", 80)
 
 
 def test_no_line_is_wider_than_the_screen() -> None:
