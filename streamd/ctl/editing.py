@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from streamd.ctl import show
 from streamd.ctl.asking import client
 from streamd.ctl.exits import DENIED, FAILURE, NO_SUCH_THING, OK, Failure
-from streamd.ctl.printing import print_result, style
+from streamd.ctl.printing import complain, print_result, style
 from streamd.ctl.style import Style, count, plain
 from streamd.route.diagnostic import Diagnostic
 
@@ -201,6 +201,8 @@ class _Session:
         except ChangedError as error:
             raise Failure(str(error), FAILURE) from error
         self._is_written = True
+        for sentence in self._desk.overruled(self._draft, self._text):
+            complain(sentence)
 
     def _finish(
         self, told: str, *, saved: bool, found: Sequence[Diagnostic] = (), steps: Sequence[Mapping[str, Any]] = ()

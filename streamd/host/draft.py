@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from streamd.host.confd import (
     DROPIN_SUFFIX,
@@ -24,7 +25,9 @@ from streamd.host.editor import lock
 from streamd.host.store import sync_directory, write_atomically
 from streamd.route.diagnostic import Diagnostic
 from streamd.route.document import Document, read_document, unreadable_document
+from streamd.route.merge import merge_documents
 from streamd.route.parse import SUFFIX
+from streamd.route.scanner import KeyPath, dotted
 
 DROPIN: Final = "50-local.toml"
 """The drop-in that a person edits; streamd has one of its own and writes no other."""
@@ -156,6 +159,20 @@ class Desk:
             if id(found) in own or (found.path, found.key, found.message) not in known
         )
 
+    def overruled(self, draft: Draft, text: bytes) -> tuple[str, ...]:
+        """Return what was changed in vain, since a later drop-in of the route says otherwise; a sentence each."""
+        if not draft.route:
+            return ()
+        path = str(draft.path)
+        merged = merge_documents(self._pieces(draft, text))
+        number = next(number for number, piece in enumerate(merged.pieces) if piece.path == path)
+        before = dict(_leaves(read_document(path, draft.original or b"").data))
+        return tuple(
+            f"{dotted(key)} has no effect: {merged.where(key)} says otherwise"
+            for key, value in _leaves(read_document(path, text).data)
+            if before.get(key) != value and merged.origin(key).piece > number
+        )
+
     def says_nothing(self, draft: Draft, text: bytes) -> bool:
         """Return whether a file that is new would be there for nothing."""
         document = read_document(str(draft.path), text)
@@ -217,6 +234,15 @@ def _own(draft: Draft, after: Configuration) -> tuple[Diagnostic, ...]:
     if not draft.route:
         return tuple(found for found in after.own_diagnostics if found.path == str(draft.path))
     return tuple(found for file in after.files if file.name == draft.route for found in file.diagnostics)
+
+
+def _leaves(table: Mapping[str, Any], path: KeyPath = ()) -> Iterator[tuple[KeyPath, object]]:
+    """Yield every key that is no table, with its value."""
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, (*path, key))
+        else:
+            yield (*path, key), value
 
 
 def _document(path: Path) -> Document:

@@ -95,6 +95,20 @@ def test_a_drop_in_is_judged_with_what_it_is_merged_over(root: Path) -> None:
         desk.open_dropin("b")
 
 
+def test_what_a_later_drop_in_overrules_is_told(root: Path) -> None:
+    put(root, f"{CONF}/a.toml.d/50-streamctl.toml", '[output.x]\nlatency = "300ms"\nlimits = { cpu = "30%" }\n')
+    desk = Desk(str(root))
+    draft = desk.open_route("a")
+    assert desk.overruled(draft, GOOD.encode()) == ()
+    assert desk.overruled(draft, GOOD.replace("9000", "9001").encode()) == ()
+    where = f"{root}/{CONF}/a.toml.d/50-streamctl.toml"
+    assert desk.overruled(draft, f'{GOOD}latency = "200ms"\nlimits.tasks = 9\n'.encode()) == (
+        f"output.x.latency has no effect: {where}:2 says otherwise",
+        f"output.x.limits.tasks has no effect: {where}:3 says otherwise",
+    )
+    assert desk.overruled(desk.open_settings(), b"max_outputs = 7\n") == ()
+
+
 def test_a_first_drop_in_makes_its_folder(root: Path) -> None:
     desk = Desk(str(root))
     old = os.umask(0o077)
