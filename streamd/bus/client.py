@@ -77,7 +77,7 @@ class Client:
         return dict(await self._call("GetStatus", "a{sv}", options, within=_QUICK))
 
     async def statistics(self, addresses: Sequence[str] = ()) -> list[Document]:
-        """Return the moving counters of these routes' inputs and outputs, of all where none is named."""
+        """Return the moving counters of these, of all where none is named; what is unknown is missing."""
         return list(await self._call("Statistics", "asa{sv}", list(addresses), {}, within=_QUICK))
 
     async def plan(self) -> list[Document]:
@@ -102,15 +102,21 @@ class Client:
         """Add an output; the table is what stands below [output.NAME]."""
         await self._call("AddOutput", "sa{sv}a{sv}", address, pack_table(table), {}, within=_LONG)
 
-    async def update_output(self, address: str, table: Mapping[str, Any]) -> None:
-        """Set keys of an output; None takes a key away."""
-        kept = pack_table({key: value for key, value in table.items() if value is not None})
+    async def update(self, address: str, table: Mapping[str, Any]) -> None:
+        """Set keys of an output, or of a route with those of its input in a table `input`; None takes a key away."""
+        noun = "Output" if "/" in address else "Route"
+        inner = table.get("input") if noun == "Route" else None
+        whole = dict(table)
         removed = [key for key, value in table.items() if value is None]
+        if isinstance(inner, dict):
+            whole["input"] = {key: value for key, value in inner.items() if value is not None}
+            removed += [f"input.{key}" for key, value in inner.items() if value is None]
+        kept = pack_table({key: value for key, value in whole.items() if value is not None})
         options = {"remove": Variant("as", removed)} if removed else {}
-        await self._call("UpdateOutput", "sa{sv}a{sv}", address, kept, options, within=_LONG)
+        await self._call(f"Update{noun}", "sa{sv}a{sv}", address, kept, options, within=_LONG)
 
     async def change(self, verb: str, address: str) -> None:
-        """Remove (`rm`) a route or an output, enable or disable an output."""
+        """Remove (`rm`), enable or disable a route or an output."""
         noun = "Output" if "/" in address else "Route"
         member = {"rm": "Remove", "enable": "Enable", "disable": "Disable"}[verb]
         await self._call(f"{member}{noun}", "sa{sv}", address, {}, within=_LONG)

@@ -97,7 +97,7 @@ class Service:
             (MANAGER, "Check"): self._check,
             (MANAGER, "Statistics"): self._statistics,
         }
-        found |= change_handlers(self._control)
+        found |= change_handlers(self._control, self._address_at)
         for verb in _VERBS:
             found[MANAGER, f"{verb}Output"] = self._by_address(verb, is_output=True)
             found[MANAGER, f"{verb}Route"] = self._by_address(verb, is_output=False)
@@ -123,13 +123,17 @@ class Service:
     def _on_object(self, verb: str) -> Handler:
         async def handle(call: Call) -> list[Any]:
             known = take_options(call.arguments[0], {"no-block": "b"})
-            address = self._addresses.get(call.path)
-            if address is None:  # it went while the caller was authorised
-                raise NotFoundError("it is no longer there")
-            await self._act(verb)(address, wait=not known.get("no-block", False))
+            await self._act(verb)(self._address_at(call.path), wait=not known.get("no-block", False))
             return []
 
         return handle
+
+    def _address_at(self, path: str) -> str:
+        """Return the address of an object. Raises: NotFoundError, when it went while the caller was authorised."""
+        address = self._addresses.get(path)
+        if address is None:
+            raise NotFoundError("it is no longer there")
+        return address
 
     def _act(self, verb: str) -> Callable[..., Awaitable[None]]:
         match verb:

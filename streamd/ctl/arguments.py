@@ -72,6 +72,7 @@ def _list(verb: Verb) -> None:
 
 def _status(verb: Verb) -> None:
     verb.add("addresses", nargs="*", type=_several, metavar=_ADDRESS)
+    verb.add("-n", "--lines", type=_number, metavar="N", help="lines of the log (default: 10)")
 
 
 def _show(verb: Verb) -> None:
@@ -129,8 +130,8 @@ def _add(verb: Verb) -> None:
 
 
 def _set(verb: Verb) -> None:
-    verb.add("address", type=_output, metavar="ROUTE/OUTPUT")
-    verb.add("keys", nargs="*", metavar="KEY=VALUE", help="KEY= takes the key away")
+    verb.add("address", type=_address, metavar=_ADDRESS)
+    verb.add("keys", nargs="*", metavar="KEY=VALUE", help="KEY= takes the key away; input.KEY is of a route's input")
     _secrets(verb)
 
 
@@ -147,7 +148,12 @@ def _each(verb: Verb) -> None:
 
 
 def _cat(verb: Verb) -> None:
-    verb.add("route", type=_address, metavar="ROUTE")
+    verb.add("route", type=_route, metavar="ROUTE")
+
+
+def _edit(verb: Verb) -> None:
+    verb.add("route", nargs="?", type=_route, metavar="ROUTE", help="default: the settings, streamd.toml")
+    verb.add("--drop-in", action="store_true", help="a file beside it that is merged over it, and is yours")
 
 
 VERBS: Final[Mapping[str, tuple[str, Callable[[Verb], None]]]] = {
@@ -160,11 +166,12 @@ VERBS: Final[Mapping[str, tuple[str, Callable[[Verb], None]]]] = {
     "start": ("start routes or outputs", _act),
     "stop": ("stop routes or outputs; they stay stopped until started", _act),
     "restart": ("stop routes or outputs and start them again", _act),
-    "enable": ("let outputs run that are disabled", _each),
-    "disable": ("stop outputs and keep them from running, reboots included", _each),
+    "enable": ("let routes or outputs run that are disabled", _each),
+    "disable": ("stop routes or outputs and keep them from running, reboots included", _each),
     "add": ("add a route or an output", _add),
-    "set": ("set keys of an output, or take them away", _set),
+    "set": ("set keys of a route or an output, or take them away", _set),
     "rm": ("remove outputs, or routes with all their outputs", _each),
+    "edit": ("edit a route's file, or the settings; checked before it takes effect", _edit),
     "cat": ("show the files of a route and what they come to, also without the daemon", _cat),
     "logs": ("show the journal of a route or an output", _logs),
     "monitor": ("print a line for each change as it happens", _monitor),
@@ -180,9 +187,9 @@ def _address(text: str) -> str:
     return text
 
 
-def _output(text: str) -> str:
-    if "/" not in _address(text):
-        raise argparse.ArgumentTypeError(f'"{plain(text)}" is no ROUTE/OUTPUT')
+def _route(text: str) -> str:
+    if "/" in _address(text):
+        raise argparse.ArgumentTypeError(f'"{plain(text)}" is no ROUTE')
     return text
 
 
@@ -206,6 +213,12 @@ def _seconds(text: str) -> float:
     if not 0.1 <= value <= 86400:
         raise argparse.ArgumentTypeError(f'"{plain(text)}" is no number of seconds from 0.1 to 86400')
     return value
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f'"{plain(text)}" is no number from 0 on')
+    return int(text[:6])
 
 
 def _count(text: str) -> int:

@@ -49,6 +49,25 @@ async def ask_status(address: str | None = None) -> Any:  # noqa: ANN401
         return await daemon.status(address)
 
 
+async def ask_measured(address: str | None = None) -> Any:  # noqa: ANN401
+    """Return the same with what is counted, under `statistics`. Raises: ClientError."""
+    from streamd.bus.client import NoSuchThingError  # noqa: PLC0415
+
+    async with client() as daemon:
+        status = await daemon.status(address)
+        things = [status, *status.get("outputs", ())] if address else list(by_address(status).values())
+        try:
+            found = await daemon.statistics([thing["address"] for thing in things] if address else ())
+        except NoSuchThingError:  # one of them went meanwhile
+            found = []
+    counted = {each["address"]: each for each in found}
+    for thing in things:
+        known = counted.get(thing["address"], {})
+        # What it counts up all the same is the thing's own.
+        thing["statistics"] = {key: value for key, value in known.items() if key not in thing}
+    return status
+
+
 def by_address(status: Any) -> dict[str, Any]:  # noqa: ANN401
     """Return all routes and outputs of a status by address, each route before its outputs."""
     return {thing["address"]: thing for route in status["routes"] for thing in (route, *route["outputs"])}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import getpass
 import sys
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from streamd.ctl.agent import password_agent
 from streamd.ctl.arguments import SECRETS
@@ -16,9 +17,16 @@ from streamd.ctl.asking import chosen, client, run
 from streamd.ctl.exits import FAILURE, NO_SUCH_THING, OK, USAGE, Failure
 from streamd.ctl.match import is_pattern
 from streamd.ctl.printing import print_result
+from streamd.ctl.show import Document, render_outcome
+from streamd.ctl.style import Style
 
 if TYPE_CHECKING:
     from streamd.bus.client import Client
+
+_SETTLING: Final = 3.0
+"""Seconds that a change may take until it shows how things go."""
+_BETWEEN_LOOKS: Final = 0.2
+_ON_THE_WAY: Final = frozenset({"starting", "stopping"})
 
 
 def keys(words: Sequence[str]) -> dict[str, Any]:
@@ -35,8 +43,9 @@ def keys(words: Sequence[str]) -> dict[str, Any]:
         if not key or not equals:
             raise Failure(f'"{word}" is no KEY=VALUE', USAGE)
         value = _value(text) if text else None
-        if key in SECRETS[:2] and isinstance(value, str):
-            raise Failure(f"a {key} does not belong on a command line, use --{key}-file or --ask-{key}", USAGE)
+        secret = key.removeprefix("input.")
+        if secret in SECRETS[:2] and isinstance(value, str):
+            raise Failure(f"a {secret} does not belong on a command line, use --{secret}-file or --ask-{secret}", USAGE)
         found[key] = value
     return found
 
@@ -68,74 +77,136 @@ def _one_line(text: str, where: str) -> str:
     return secret
 
 
+def of_route(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of a route from words: `input.KEY` is one of its input. Raises: Failure."""
+    found: dict[str, Any] = {}
+    inner: dict[str, Any] = {}
+    for key, value in table.items():
+        head, dot, below = key.partition(".")
+        if dot and head == "output":
+            raise Failure("an output is set by itself: set ROUTE/OUTPUT KEY=VALUE", USAGE)
+        if dot and head == "input" and below:
+            inner[below] = value
+        else:
+            found[key] = value
+    return {**found, "input": inner} if inner else found
+
+
+async def _store(daemon: Client, address: str, secrets: Mapping[str, str]) -> dict[str, Any]:
+    """Put secrets into the credential store and return the keys that name them."""
+    found = {}
+    for key, secret in secrets.items():
+        name = f"{address.replace('/', '.')}.{key}"
+        await daemon.set_credential(name, secret)
+        found[key] = {"credential": name}
+    return found
+
+
+def _for_input(secrets: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the secrets of a route's input. Raises: Failure, when it has none of the kind."""
+    if secrets.keys() - {"passphrase"}:
+        raise Failure("of a route only its input's passphrase is a secret; the others are an output's", USAGE)
+    return secrets
+
+
 def run_add(options: argparse.Namespace) -> int:
     """Add a route or an output."""
-    route, slash, output = options.address.partition("/")
+    route, slash, _output = options.address.partition("/")
     # A route has no URL of its own there: what stands in that place is its first key.
     words = options.keys if slash or options.url is None else [options.url, *options.keys]
     table = keys(words)
     if None in table.values():
         raise Failure("KEY= without a value takes a key away, and there is none yet", USAGE)
     secrets = secrets_of(options)
-    if (options.url is None or options.input is not None) if slash else bool(secrets):
+    if (options.url is None or options.input is not None) if slash else bool(secrets.keys() - {"passphrase"}):
         raise Failure("write: add ROUTE --input URL [KEY=VALUE…], or: add ROUTE/OUTPUT URL [KEY=VALUE…]", USAGE)
 
-    async def act(daemon: Client) -> None:
-        if not slash:
+    async def act(daemon: Client) -> Sequence[str]:
+        table.update(await _store(daemon, options.address, secrets))
+        if slash:
+            await daemon.add_output(options.address, {"url": options.url, **table})
+        else:
             url = "udp://0.0.0.0:auto" if options.input is None else options.input
             await daemon.add_route(route, {"input": {"url": url, **table}})
-            return
-        for key, secret in secrets.items():
-            name = f"{route}.{output}.{key}"
-            await daemon.set_credential(name, secret)
-            table[key] = {"credential": name}
-        await daemon.add_output(options.address, {"url": options.url, **table})
+        return [options.address]
 
-    return _change(options, act, [options.address])
+    return _change(options, act)
 
 
 def run_set(options: argparse.Namespace) -> int:
-    """Set or take away keys of an output."""
+    """Set or take away keys of an output or a route."""
     table = keys(options.keys)
+    is_route = "/" not in options.address
+    if is_route:
+        table = of_route(table)
     secrets = secrets_of(options)
     if not table and not secrets:
         raise Failure("there is nothing to set: write KEY=VALUE", USAGE)
+    if is_route:
+        secrets = dict(_for_input(secrets))
 
-    async def act(daemon: Client) -> None:
-        for key, secret in secrets.items():
-            name = f"{options.address.replace('/', '.')}.{key}"
-            await daemon.set_credential(name, secret)
-            table[key] = {"credential": name}
-        await daemon.update_output(options.address, table)
+    async def act(daemon: Client) -> Sequence[str]:
+        stored = await _store(daemon, options.address, secrets)
+        if is_route and stored:
+            table["input"] = {**table.get("input", {}), **stored}
+        elif stored:
+            table.update(stored)
+        await daemon.update(options.address, table)
+        return [options.address]
 
-    return _change(options, act, [options.address])
+    return _change(options, act)
 
 
 def run_each(options: argparse.Namespace) -> int:
     """Remove, enable or disable."""
 
-    async def act(daemon: Client) -> None:
+    async def act(daemon: Client) -> Sequence[str]:
         addresses = options.addresses
         if any(map(is_pattern, addresses)):
             addresses = chosen(addresses, await daemon.status())
         for address in addresses:
-            if "/" not in address and options.verb != "rm":
-                raise Failure(f"{options.verb} takes outputs, ROUTE/OUTPUT, and {address} is a route", USAGE)
             await daemon.change(options.verb, address)
+        return list(addresses)
 
-    return _change(options, act, [])
+    return _change(options, act)
 
 
-def _change(options: argparse.Namespace, act: Callable[[Client], Any], shown: Sequence[str]) -> int:
-    async def ask(*, interactive: bool) -> list[Mapping[str, Any]]:
+def _change(options: argparse.Namespace, act: Callable[[Client], Awaitable[Sequence[str]]]) -> int:
+    """Make a change and tell what came of it. Raises: Failure."""
+
+    async def ask(*, interactive: bool) -> tuple[Sequence[str], list[Document]]:
         async with client(interactive=interactive) as daemon:
-            await act(daemon)
-            return [await daemon.status(address) for address in shown] if options.json else []
+            addresses = await act(daemon)
+            return addresses, [] if options.verb == "rm" else await _settled(daemon, addresses)
 
     with password_agent(wanted=not options.no_ask_password) as interactive:
-        found = run(ask(interactive=interactive))
-    print_result(options, found, lambda _style: "")
+        addresses, found = run(ask(interactive=interactive))
+
+    def render(style: Style) -> str:
+        if options.verb == "rm":
+            return "".join(f"{style.paint(address, 'bold')}: removed\n" for address in addresses)
+        return "".join(f"{line}\n" for thing in found for line in render_outcome(options.verb, thing, style))
+
+    print_result(options, found, render)
     return OK
+
+
+async def _settled(daemon: Client, addresses: Sequence[str]) -> list[Document]:
+    """Return what became of things, when none of them is on its way any more or some seconds are over."""
+    from streamd.bus.client import NoSuchThingError  # noqa: PLC0415 (see asking)
+
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _SETTLING
+    while True:
+        found: list[Document] = []
+        for address in addresses:
+            try:
+                found.append(await daemon.status(address))
+            except NoSuchThingError:  # somebody else took it away
+                continue
+        if not any(thing["state"] in _ON_THE_WAY for thing in found) or loop.time() > deadline:
+            return found
+        await asyncio.sleep(_BETWEEN_LOOKS)
 
 
 def run_cat(options: argparse.Namespace) -> int:

@@ -13,7 +13,12 @@ from streamd.bus.notice import Altered, Came, Everything, Interfaces, Left, Noti
 from streamd.ctl.properties import text
 from streamd.ctl.style import Style, count, plain
 
-_INCIDENTAL: Final = frozenset({"State", "Cause", "Since", "Unit", "PID", "Restarts", "Invocation", "Outputs"})
+_INCIDENTAL: Final = frozenset(
+    {
+        *("State", "Cause", "Reason", "Advice", "Since", "NextTry", "LastError", "LastErrorAt", "Overall"),
+        *("Unit", "PID", "Restarts", "Invocation", "Outputs"),
+    }
+)
 """Properties of which a line says more than their values, or nothing."""
 
 
@@ -109,7 +114,7 @@ def _compare(old: Interfaces | None, new: Interfaces | None) -> Iterator[Event]:
 
 
 def _kind(before: Mapping[str, Any], changed: Mapping[str, Any]) -> str:
-    if "State" in changed or "Cause" in changed:
+    if not changed.keys().isdisjoint({"State", "Cause", "Reason"}):
         return "state"
     if changed.get("Restarts", 0) > before.get("Restarts", 0) or (
         changed.get("Invocation") and before.get("Invocation")
@@ -125,6 +130,7 @@ def event_document(event: Event, time: int) -> dict[str, Any]:
         document["before"] = event.before
         document["state"] = event.properties.get("State", "")
         document["cause"] = event.properties.get("Cause", "")
+        document["reason"] = event.properties.get("Reason", "")
     return {**document, "changed": dict(event.changed)}
 
 
@@ -139,6 +145,7 @@ def _told(event: Event, style: Style) -> str:
     state = str(event.properties.get("State", ""))
     shown = style.paint(plain(state), state)
     cause = f": {plain(event.properties['Cause'])}" if event.properties.get("Cause") else ""
+    cause += f" ({plain(event.properties['Reason'])})" if event.properties.get("Reason") else ""
     match event.kind:
         case "added":
             return f"added, {shown}{cause}"

@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from streamd.ctl.asking import client, run
 from streamd.ctl.events import Follower, event_document, event_line
@@ -22,6 +22,7 @@ from streamd.ctl.top import Row, View, arrange, frame, make_row, press, row_docu
 from streamd.ctl.usage import Meter
 
 if TYPE_CHECKING:
+    from streamd.bus.client import Client
     from streamd.bus.notice import Notice
 
 _FIRST_LOOK: Final = 0.5
@@ -72,7 +73,7 @@ def run_top(options: argparse.Namespace) -> int:
 
     async def follow() -> None:
         async with client() as daemon, aclosing(daemon.watch()) as notices:
-            top = _Top(options)
+            top = _Top(options, daemon)
             await top.follow(notices)  # the first notice: all that there is
             _require(options.addresses, top.follower.things())
             task = asyncio.create_task(top.follow_on(notices))
@@ -89,8 +90,9 @@ def run_top(options: argparse.Namespace) -> int:
 class _Top:
     """The table, its data and who looks at it."""
 
-    def __init__(self, options: argparse.Namespace) -> None:
+    def __init__(self, options: argparse.Namespace, daemon: Client) -> None:
         self._options = options
+        self._daemon = daemon
         self._meter = Meter()
         self._wake = asyncio.Event()
         self._error: BaseException | None = None
@@ -113,13 +115,13 @@ class _Top:
     async def print(self) -> None:
         """Print tables."""
         left = self._options.iterations
-        self._rows()
+        await self._look()
         pause = min(_FIRST_LOOK, self._options.delay)
         while left is None or left > 0:
             await self._pause(pause)
             pause = self._options.delay
             left = left - 1 if left else left
-            self._print(arrange(self._rows(), View(sort=self._options.sort)))
+            self._print(arrange(await self._look(), View(sort=self._options.sort)))
             if left:
                 sys.stdout.write("" if self._options.json else "\n")
 
@@ -155,7 +157,9 @@ class _Top:
             loop.add_signal_handler(number, end)
         left = self._options.iterations
         due = loop.time() + min(_FIRST_LOOK, self._options.delay)
-        rows = self._rows()
+        rows = await self._look()
+        # In a task of its own: keys are obeyed also while streamd takes its time to answer.
+        looking: asyncio.Task[list[Row]] | None = None
         with screen.taken():
             loop.add_reader(sys.stdin.fileno(), read)
             try:
@@ -164,25 +168,38 @@ class _Top:
                     for key in typed:
                         view = press(view, key, len(rows), height)
                     typed.clear()
-                    if loop.time() >= due:
-                        rows = self._rows()
-                        due = loop.time() + self._options.delay
+                    if looking is not None and looking.done():
+                        rows, looking = looking.result(), None
                         left = left - 1 if left else left
+                    elif looking is None and loop.time() >= due:
+                        due = loop.time() + self._options.delay
+                        looking = loop.create_task(self._look())
+                        looking.add_done_callback(lambda _task: self._wake.set())
                     if not view.done:
                         screen.draw(frame(rows, view, replace(style(), width=columns), height, self._title()))
-                        await self._pause(due - loop.time())
+                        await self._pause(due - loop.time() if looking is None else self._options.delay)
             finally:
                 loop.remove_reader(sys.stdin.fileno())
+                if looking is not None:
+                    looking.cancel()
+                    await asyncio.gather(looking, return_exceptions=True)
 
-    def _rows(self) -> list[Row]:
-        things = self.follower.things()
-        moment = now()
-        rows = {
-            str(properties.get("Unit", "")): make_row(address, properties, moment)
-            for address, properties in things.items()
+    async def _look(self) -> list[Row]:
+        """Return the rows of this moment; while the daemon is away nothing is known of what they use."""
+        from streamd.bus.client import ClientError  # noqa: PLC0415 (see asking)
+
+        counted: dict[str, Any] = {}
+        if self.follower.there:
+            try:
+                counted = {each["address"]: each for each in await self._daemon.statistics()}
+            except ClientError:
+                counted = {}  # the notices tell whether it left
+        used = self._meter.measure(counted.values(), time.monotonic_ns())
+        return [
+            make_row(address, properties, counted.get(address, {}), used.get(address))
+            for address, properties in self.follower.things().items()
             if _is_wanted(address, self._options.addresses)
-        }
-        return list(self._meter.measure(rows, time.monotonic_ns()).values())
+        ]
 
     def _title(self) -> str:
         version = self.follower.manager().get("Version", "")

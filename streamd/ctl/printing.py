@@ -9,7 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TextIO
 
 from streamd.ctl.style import Style, plain
 
@@ -31,17 +31,18 @@ def print_line(document: object) -> None:
     sys.stdout.flush()
 
 
-def style() -> Style:
-    """Return what standard output can show."""
-    terminal = sys.stdout.isatty()
+def style(stream: TextIO | None = None) -> Style:
+    """Return what standard output, or another stream, can show."""
+    stream = stream or sys.stdout
+    terminal = stream.isatty()
     dumb = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
     width = max(_LEAST_WIDTH, shutil.get_terminal_size().columns) if terminal else None
-    return Style(colour=terminal and not dumb, unicode=has_unicode(), width=width)
+    return Style(colour=terminal and not dumb, unicode=has_unicode(stream), width=width)
 
 
-def has_unicode() -> bool:
-    """Return whether standard output takes any character."""
-    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+def has_unicode(stream: TextIO | None = None) -> bool:
+    """Return whether standard output, or another stream, takes any character."""
+    return ((stream or sys.stdout).encoding or "").lower().replace("-", "") == "utf8"
 
 
 def now() -> int:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from streamd.ctl.style import Style, count, plain, span, table
+from streamd.ctl.style import Style, bitrate, count, plain, size, span, table
 from streamd.route.diagnostic import Diagnostic, Span
 
 Document = Mapping[str, Any]
@@ -17,10 +17,14 @@ def render_list(status: Document, style: Style, now: int) -> str:
     things = [thing for route in status["routes"] for thing in (route, *route["outputs"])]
     if not things:
         return "There are no routes. Put one into /etc/streamd/conf.d, or see streamd(8).\n"
-    rows = [("ADDRESS", "STATE", "FOR", "URL", "CAUSE")]
-    rows += [(thing["address"], thing["state"], _age(thing, now), thing["url"], _cause(thing)) for thing in things]
-    columns = 5 if any(row[4] for row in rows[1:]) else 4
-    head, *body = table([row[:columns] for row in rows], style, indent=2)
+    rows = [("ADDRESS", "STATE", "FOR", "BITRATE", "URL", "CAUSE")]
+    rows += [
+        (thing["address"], thing["state"], _age(thing, now), _bitrate(thing), thing["url"], _cause(thing))
+        for thing in things
+    ]
+    # What nobody knows, or nothing has, takes no room.
+    columns = [number for number in range(len(rows[0])) if number not in (3, 5) or any(row[number] for row in rows[1:])]
+    head, *body = table([[row[number] for number in columns] for row in rows], style, indent=2)
     lines = ["  " + style.paint("  ".join(head).rstrip(), "bold")]
     for thing, cells in zip(things, body, strict=True):
         cells[1] = style.paint(cells[1], thing["state"])
@@ -51,11 +55,13 @@ def render_status(status: Document, style: Style, now: int) -> str:
 
 def render_route(route: Document, style: Style, now: int) -> str:
     """Return one route, in detail, with its outputs."""
-    title = f"{style.symbol(route['state'])} {style.paint(route['route'], 'bold')}{_dash(route)}"
+    overall = route.get("overall", route["state"])
+    title = f"{style.symbol(overall)} {style.paint(route['route'], 'bold')}{_dash(route)}"
     fields = [
         ("File", plain(route["path"]) + (" (has errors; its last good definition is used)" if route["broken"] else "")),
         ("Input", f"{route['input']}, {plain(route['url'])}"),
         ("Relay", f"{route['relay']}, {route['group']}" if route["group"] else route["relay"]),
+        *([("Overall", style.paint(overall, overall))] if overall != route["state"] else []),
         *_state_fields(route, style, now),
     ]
     lines = [title, *_field_lines(fields)]
@@ -72,9 +78,36 @@ def render_output(output: Document, style: Style, now: int) -> str:
     return "\n".join([title, *_field_lines(fields)]) + "\n"
 
 
-def render_thing(thing: Document, style: Style, now: int) -> str:
-    """Return one route or output, in detail."""
-    return (render_output if "output" in thing else render_route)(thing, style, now)
+def render_thing(thing: Document, style: Style, now: int, log: Iterable[str] = ()) -> str:
+    """Return one route or output, in detail, with the last lines of its log."""
+    text = (render_output if "output" in thing else render_route)(thing, style, now)
+    lines = [plain(line) for line in log]
+    return "\n".join([text, *lines]) + "\n" if lines else text
+
+
+def render_outcome(verb: str, thing: Document, style: Style) -> list[str]:
+    """Return what became of a thing after `add`, `set`, `enable` or `disable`, and what to do next."""
+    address = thing["address"]
+    state = style.paint(thing["state"], thing["state"])
+    cause = f": {plain(_cause(thing))}" if _cause(thing) else ""
+    # Of a new route its address tells where to send, which may be a port that streamd chose.
+    where = f", {plain(thing['url'])}" if verb == "add" and thing["url"] else ""
+    lines = [f"{style.paint(address, 'bold')}: {state}{cause}{where}"]
+    if thing.get("advice"):
+        lines.append(plain(thing["advice"]))
+    if thing["state"] not in {"running", "waiting", "stopped", "disabled"}:
+        lines.append(f"See how it goes on with: streamctl status {address}")
+    elif verb == "add" and "outputs" in thing and not thing["outputs"]:
+        lines.append(f"Give it outputs with: streamctl add {address}/NAME URL")
+    return lines
+
+
+def is_well(thing: Document) -> bool:
+    """Return whether a route, with what of it is not stopped, or an output does all that it should at this moment.
+
+    Who listens and was not called yet is waiting, and nothing is wrong with that.
+    """
+    return thing.get("overall", thing["state"]) in {"running", "waiting"}
 
 
 def render_steps(steps: Iterable[Document], style: Style) -> str:
@@ -118,9 +151,9 @@ def render_diagnostic(diagnostic: Diagnostic, style: Style) -> str:
 def _route_lines(route: Document, style: Style, now: int) -> list[str]:
     state = style.paint(route["state"], route["state"])
     age = _age(route, now)
-    about = f"{state}{f' for {age}' if age else ''}"
+    about = f"{state}{f' for {age}' if age else ''}" + (f", {found}" if (found := _bitrate(route)) else "")
     lines = [
-        f"{style.symbol(route['state'])} {style.paint(route['route'], 'bold')}: {about}",
+        f"{style.symbol(route.get('overall', route['state']))} {style.paint(route['route'], 'bold')}: {about}",
         "  " + style.fit(f"{plain(route['url'])}{_dash(route)}", 2),
     ]
     if cause := _cause(route):
@@ -130,9 +163,14 @@ def _route_lines(route: Document, style: Style, now: int) -> list[str]:
 
 def _output_lines(outputs: Iterable[Document], style: Style, now: int) -> list[str]:
     outputs = list(outputs)
-    rows = [(found["output"], found["state"], _age(found, now), found["url"], _cause(found)) for found in outputs]
+    rows = [
+        (found["output"], found["state"], _age(found, now), _bitrate(found), found["url"], _cause(found))
+        for found in outputs
+    ]
+    is_counted = any(row[3] for row in rows)
+    shown = [[cell for number, cell in enumerate(row) if number != 3 or is_counted] for row in rows]
     lines = []
-    for number, (output, cells) in enumerate(zip(outputs, table(rows, style, indent=7), strict=True), 1):
+    for number, (output, cells) in enumerate(zip(outputs, table(shown, style, indent=7), strict=True), 1):
         branch = style.draw("└─" if number == len(outputs) else "├─")
         cells[1] = style.paint(cells[1], output["state"])
         lines.append(f"  {branch} {style.symbol(output['state'])} {'  '.join(cells)}".rstrip())
@@ -147,6 +185,8 @@ def _state_fields(thing: Document, style: Style, now: int) -> list[tuple[str, st
     fields = [("State", state)]
     if cause := _cause(thing):
         fields.append(("Cause", plain(cause)))
+    fields += _trouble_fields(thing, now)
+    fields += _counted_fields(thing)
     fields.append(("Unit", plain(thing["unit"])))
     if thing["pid"]:
         again = {0: "", 1: ", restarted once"}.get(thing["restarts"], f", restarted {thing['restarts']} times")
@@ -154,6 +194,40 @@ def _state_fields(thing: Document, style: Style, now: int) -> list[tuple[str, st
     if thing["invocation"]:
         fields.append(("Invocation", plain(thing["invocation"])))
     return fields
+
+
+def _trouble_fields(thing: Document, now: int) -> list[tuple[str, str]]:
+    fields = [(name, plain(thing[key])) for name, key in (("Reason", "reason"), ("Advice", "advice")) if thing.get(key)]
+    if at := thing.get("next-try"):
+        fields.append(("Next try", f"in {span(at - now)}" if at > now else "now"))
+    if thing.get("last-error"):
+        at = thing.get("last-error-at")
+        fields.append(("Last error", plain(thing["last-error"]) + (f"; {span(now - at)} ago" if at else "")))
+    return fields
+
+
+def _counted_fields(thing: Document) -> list[tuple[str, str]]:
+    """Return what is known of what moves."""
+    known: Document = thing.get("statistics", {})
+    is_output = "output" in thing
+    shown: list[tuple[str, str, Callable[[Any], str]]] = [
+        ("Bitrate", "bitrate", bitrate),
+        ("Sent" if is_output else "Received", "bytes", size),
+        ("Uptime", "uptime", span),
+        ("Frames", "fps", lambda fps: f"{fps:.4g} a second"),
+        ("Speed", "speed", lambda speed: f"{speed:.2f} of real time"),
+        ("Dropped", "dropped", lambda frames: count(frames, "frame")),
+        ("Duplicated", "duplicated", lambda frames: count(frames, "frame")),
+        ("CPU", "cpu", lambda used: f"{used / 1_000_000:.1f}s"),
+        ("Memory", "memory", size),
+        ("Tasks", "tasks", str),
+    ]
+    return [(name, told(known[key])) for name, key, told in shown if key in known]
+
+
+def _bitrate(thing: Document) -> str:
+    found = thing.get("statistics", {}).get("bitrate")
+    return "" if found is None else bitrate(found)
 
 
 def _field_lines(fields: Iterable[tuple[str, str]]) -> list[str]:

@@ -85,6 +85,31 @@ def span(microseconds: int) -> str:
     return " ".join(parts[:2]) or "0s"
 
 
+def size(number: int) -> str:
+    """Return a number of bytes in at most six characters, such as `45.2M`."""
+    return f"{number}B" if number < 1024 else _scaled(number, 1024)
+
+
+def rate(bits: int) -> str:
+    """Return bit/s in at most six characters, such as `5.2M`."""
+    return str(bits) if bits < 1000 else _scaled(bits, 1000)
+
+
+def bitrate(bits: int) -> str:
+    """Return bit/s with the unit, such as `5.2 Mbit/s`."""
+    text = rate(bits)
+    return f"{text} bit/s" if text.isdigit() else f"{text[:-1]} {text[-1].replace('K', 'k')}bit/s"
+
+
+def _scaled(number: int, step: int) -> str:
+    value = float(number)
+    for unit in "KMGT":
+        value /= step
+        if value < 999.95 or unit == "T":
+            return f"{value:.1f}{unit}"
+    raise AssertionError
+
+
 def count(number: int, noun: str) -> str:
     """Return a number with its noun, such as `1 route` or `3 routes`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from streamd.ctl.style import Style, count, plain, span, table
+from streamd.ctl.style import Style, count, plain, rate, size, span, table
 from streamd.plan.status import WORST_FIRST, State
 
 _ORDER_OF_STATES: Final = tuple(map(str, (*WORST_FIRST[:-1], State.STOPPED, State.DISABLED, WORST_FIRST[-1])))
@@ -20,8 +20,10 @@ class Row:
     address: str
     state: str
     cause: str = ""
+    bitrate: int | None = None
+    """bit/s; None when unknown."""
     uptime: int | None = None
-    """µs that it has been running; None while it does not run."""
+    """µs that its process has been running; None while there is none."""
     restarts: int = 0
     pid: int = 0
     cpu: float | None = None
@@ -44,6 +46,7 @@ class View:
 _ORDER: Final[Mapping[str, Callable[[Row], Any]]] = {
     "address": lambda row: row.address.split("/"),
     "state": lambda row: _ORDER_OF_STATES.index(row.state) if row.state in _ORDER_OF_STATES else -1,
+    "bitrate": lambda row: 1 if row.bitrate is None else -row.bitrate,
     "uptime": lambda row: -1 if row.uptime is None else row.uptime,
     "restarts": lambda row: -row.restarts,
     "pid": lambda row: row.pid or 1 << 32,
@@ -52,24 +55,35 @@ _ORDER: Final[Mapping[str, Callable[[Row], Any]]] = {
 }
 """What each key sorts by; the most interesting rows come first: what failed, what came last, what uses most."""
 SORT_KEYS: Final = tuple(_ORDER)
-_HINT: Final = "Sort: [a]ddress [s]tate [u]ptime [r]estarts [p]id [c]pu [m]emory  [q]uit"
+_HINT: Final = "Sort: [a]ddress [s]tate [b]itrate [u]ptime [r]estarts [p]id [c]pu [m]em  [q]uit"
 _LETTERS: Final = {name[0]: name for name in SORT_KEYS}
-_HEAD: Final = ("ADDRESS", "STATE", "UPTIME", "RESTARTS", "PID", "CPU%", "MEMORY", "CAUSE")
-_RIGHT: Final = frozenset({"UPTIME", "RESTARTS", "PID", "CPU%", "MEMORY"})
+_HEAD: Final = ("ADDRESS", "STATE", "BIT/S", "UPTIME", "RESTARTS", "PID", "CPU%", "MEMORY", "CAUSE")
+_RIGHT: Final = frozenset({"BIT/S", "UPTIME", "RESTARTS", "PID", "CPU%", "MEMORY"})
+_WIDE: Final = 100
+"""Columns from which on there is room for process numbers."""
 _LINES_AROUND: Final = 4
 """The totals, the hint, the head, and what is below."""
 
 
-def make_row(address: str, properties: Mapping[str, Any], now: int) -> Row:
-    """Return the row of a route or output from its properties, without what it uses; `now` in µs since 1970."""
-    running = properties.get("State") == "running" and properties.get("Since")
+def make_row(address: str, properties: Mapping[str, Any], counted: Mapping[str, Any], cpu: float | None = None) -> Row:
+    """Return the row of a route or output.
+
+    Args:
+        address: ROUTE or ROUTE/OUTPUT.
+        properties: its own.
+        counted: what Statistics tells of it.
+        cpu: per cent of one processor.
+    """
     return Row(
         address=address,
         state=str(properties.get("State", "")),
         cause=str(properties.get("Cause", "")),
-        uptime=max(0, now - properties["Since"]) if running else None,
+        bitrate=counted.get("bitrate"),
+        uptime=counted.get("uptime"),
         restarts=properties.get("Restarts", 0),
         pid=properties.get("PID", 0),
+        cpu=cpu,
+        memory=counted.get("memory"),
     )
 
 
@@ -119,13 +133,21 @@ def frame(rows: Iterable[Row], view: View, style: Style, height: int, title: str
 
 def table_lines(rows: Sequence[Row], style: Style) -> list[str]:
     """Return the head and a line for each row; the cause stands there only when there is one."""
-    columns = len(_HEAD) if any(row.cause for row in rows) else len(_HEAD) - 1
-    cells = [_HEAD[:columns], *(_cells(row)[:columns] for row in rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(columns)]
+    left_out = set() if any(row.cause for row in rows) else {"CAUSE"}
+    if style.width is not None and style.width < _WIDE:
+        left_out.add("PID")
+    chosen = [number for number, name in enumerate(_HEAD) if name not in left_out]
+    cells = [[line[number] for number in chosen] for line in (_HEAD, *map(_cells, rows))]
+    names = cells[0]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(names))]
     aligned = [
-        [cell.rjust(width) if name in _RIGHT else cell for cell, width, name in zip(row, widths, _HEAD, strict=False)]
-        for row in cells
+        [cell.rjust(width) if name in _RIGHT else cell for cell, width, name in zip(line, widths, names, strict=True)]
+        for line in cells
     ]
+    if style.width is not None and names[-1] == "CAUSE":
+        # The cause is the first to be cut: an address is there to be copied.
+        room = max(len(names[-1]), style.width - sum(widths[:-1]) - 2 * (len(widths) - 1))
+        aligned = [[*line[:-1], style.shorten(line[-1], room)] for line in aligned]
     head, *body = table(aligned, style)
     lines = [style.paint("  ".join(head).rstrip(), "bold")]
     for row, padded in zip(rows, body, strict=True):
@@ -138,6 +160,7 @@ def _cells(row: Row) -> tuple[str, ...]:
     return (
         plain(row.address),
         plain(row.state),
+        _MISSING if row.bitrate is None else rate(row.bitrate),
         _MISSING if row.uptime is None else span(row.uptime),
         str(row.restarts),
         str(row.pid or _MISSING),
@@ -157,24 +180,13 @@ def totals(rows: Sequence[Row]) -> str:
     return ", ".join(parts)
 
 
-def size(number: int) -> str:
-    """Return a number of bytes in at most six characters, such as `45.2M`."""
-    if number < 1024:
-        return f"{number}B"
-    value = float(number)
-    for unit in "KMGT":
-        value /= 1024
-        if value < 999.95 or unit == "T":
-            return f"{value:.1f}{unit}"
-    raise AssertionError
-
-
 def row_document(row: Row) -> dict[str, Any]:
     """Return a row as `top --json` prints it; what is unknown is null."""
     return {
         "address": row.address,
         "state": row.state,
         "cause": row.cause,
+        "bitrate": row.bitrate,
         "uptime": row.uptime,
         "restarts": row.restarts,
         "pid": row.pid,

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from streamd.ctl import properties, show
 from streamd.ctl.agent import password_agent
-from streamd.ctl.asking import ask_status, by_address, chosen, client, failure, one_address, pick, run
+from streamd.ctl.asking import ask_measured, ask_status, by_address, chosen, client, failure, one_address, pick, run
 from streamd.ctl.changing import run_add, run_cat, run_each, run_set
+from streamd.ctl.editing import run_edit
 from streamd.ctl.exits import FAILURE, NO_DAEMON, NO_SUCH_THING, NOT_RUNNING, OK, Failure
 from streamd.ctl.exporter import run_metrics
+from streamd.ctl.journal import last_lines
 from streamd.ctl.live import run_monitor, run_top
 from streamd.ctl.logs import journalctl
 from streamd.ctl.match import is_pattern
@@ -30,8 +32,13 @@ _AT_ONCE_ROOT: Final = 24
 """Calls under way where nobody is asked; the daemon takes 32 of one client."""
 
 
+_LOG_LINES: Final = 10
+_MOST_LOGS: Final = 10
+"""Things of which the log is shown unasked: a look into a large journal takes its time."""
+
+
 def _list(options: argparse.Namespace) -> int:
-    status = run(ask_status())
+    status = run(ask_status() if options.names else ask_measured())
     if options.names:
         names = list(by_address(status))
         print_result(options, names, lambda _style: "".join(f"{name}\n" for name in names))
@@ -42,19 +49,27 @@ def _list(options: argparse.Namespace) -> int:
 
 def _status(options: argparse.Namespace) -> int:
     address = one_address(options.addresses)
-    found = run(ask_status(address))
+    found = run(ask_measured(address))
     if not options.addresses:
         print_result(options, found, lambda style: show.render_status(found, style, now()))
         return OK
     things = [found] if address else pick(options.addresses, found)
 
+    lines = options.lines
+    if lines is None:
+        lines = _LOG_LINES if len(things) <= _MOST_LOGS else 0
+
     def render(style: Style) -> str:
-        return "\n".join(
-            (show.render_output if "output" in it else show.render_route)(it, style, now()) for it in things
-        )
+        return "\n".join(show.render_thing(it, style, now(), _log(it, lines)) for it in things)
 
     print_result(options, found if address else things, render)
-    return OK if all(thing["state"] == "running" for thing in things) else NOT_RUNNING
+    return OK if all(map(show.is_well, things)) else NOT_RUNNING
+
+
+def _log(thing: Mapping[str, Any], lines: int) -> list[str]:
+    """Return the last lines of a thing's log, or why there are none."""
+    units = [output["unit"] for output in thing.get("outputs", ())]
+    return last_lines(journalctl(thing["address"], units, lines=str(lines))) if lines else []
 
 
 def _show(options: argparse.Namespace) -> int:
@@ -201,6 +216,7 @@ RUN: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
     "add": run_add,
     "set": run_set,
     "rm": run_each,
+    "edit": run_edit,
     "cat": run_cat,
     "logs": _logs,
     "monitor": run_monitor,

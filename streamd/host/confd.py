@@ -24,7 +24,7 @@ ROUTE_DIRECTORIES: Final = ("etc/streamd/conf.d", "run/streamd/conf.d", "usr/lib
 """The first that has a name wins over the later ones."""
 DROPIN_SUFFIX: Final = ".d"
 """What follows a route file's name in the name of the folder of its drop-ins."""
-_LARGEST: Final = 1 << 20
+LARGEST: Final = 1 << 20
 """Bytes of one file; a larger one is refused by the parser."""
 
 _Stamp = tuple[int, int, int, int]
@@ -65,6 +65,7 @@ class Reader:
         ports: Mapping[str, int] | None = None,
         last_settings: Settings | None = None,
         suppose: Mapping[str, Sequence[Document]] | None = None,
+        suppose_settings: bytes | None = None,
     ) -> Configuration:
         """Read everything.
 
@@ -73,8 +74,9 @@ class Reader:
             ports: the port that each route on an `auto` port was given.
             last_settings: what to go on with while streamd.toml is broken.
             suppose: the pieces that some routes would have, none for a route that would be gone.
+            suppose_settings: what streamd.toml would say.
         """
-        settings, found, broken = self._settings(last_settings)
+        settings, found, broken = self._settings(last_settings, suppose_settings)
         own = list(found)
         supposed = suppose or {}
         files = [parse_pieces(pieces, settings) for pieces in supposed.values() if pieces]
@@ -99,9 +101,11 @@ class Reader:
             settings_broken=broken,
         )
 
-    def _settings(self, last: Settings | None) -> tuple[Settings, tuple[Diagnostic, ...], bool]:
+    def _settings(self, last: Settings | None, supposed: bytes | None) -> tuple[Settings, tuple[Diagnostic, ...], bool]:
         path = self._root / SETTINGS_FILE
-        content, _stamp, problem = read_regular(path)
+        content, problem = supposed or b"", ""
+        if supposed is None:
+            content, _stamp, problem = read_regular(path)
         if problem == "does not exist":
             return Settings(), (), False
         if problem:
@@ -285,7 +289,7 @@ def read_regular(path: Path) -> tuple[bytes, _Stamp, str]:
             if not stat.S_ISREG(status.st_mode):
                 return b"", nothing, "is no regular file"
             stamp = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
-            return file.read(_LARGEST + 1), stamp, ""
+            return file.read(LARGEST + 1), stamp, ""
     except FileNotFoundError:
         return b"", nothing, "does not exist"
     except OSError as error:

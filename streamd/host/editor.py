@@ -26,9 +26,10 @@ from streamd.host.store import sync_directory, write_atomically
 from streamd.route.change import Change, Kind, Refusal, check_change, route_of
 from streamd.route.diagnostic import Diagnostic
 from streamd.route.document import Document, read_document, unreadable_document
-from streamd.route.edit import DROPIN, Action, Delete, Edit, Found, Mask, Write, decide, is_signed
+from streamd.route.edit import decide
 from streamd.route.model import Route, Settings
 from streamd.route.parse import SUFFIX
+from streamd.route.pieces import DROPIN, Action, Delete, Edit, Found, Mask, Write, is_signed
 
 _LOG: Final = logging.getLogger(__name__)
 _FILE_MODE: Final = 0o644
@@ -78,7 +79,7 @@ class Editor:
         name = route_of(change)
         try:
             self._directory.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
-            with _lock(self._directory) as locked:
+            with lock(self._directory) as locked:
                 if not locked:
                     return Refusal(Kind.BUSY, "somebody else is changing the routes, try again")
                 for _ in range(_ATTEMPTS):
@@ -202,7 +203,7 @@ def _delete(path: Path) -> None:
 
 
 @contextmanager
-def _lock(directory: Path) -> Iterator[bool]:
+def lock(directory: Path) -> Iterator[bool]:
     """Keep other writers out, of this process and others; tell whether that succeeded. Raises: OSError."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -18,13 +18,22 @@ _LOG: Final = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Replace a file so that a reader, or a crash, sees the old content or the new, which lasts. Raises: OSError."""
+def write_atomically(path: Path, content: bytes, mode: int = 0o600, owner: tuple[int, int] | None = None) -> None:
+    """Replace a file so that a reader, or a crash, sees the old content or the new, which lasts. Raises: OSError.
+
+    Args:
+        path: the file.
+        content: all of it.
+        mode: its permissions.
+        owner: user and group; by default those of whoever writes.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
+            if owner is not None:
+                os.fchown(file.fileno(), *owner)  # before the mode, which it would take some bits of
             os.fchmod(file.fileno(), mode)  # whatever the umask is, or was when a file of that name was left behind
             file.write(content)
             file.flush()

@@ -33,6 +33,31 @@ class RemoveRoute:
 
 
 @dataclass(frozen=True, slots=True)
+class UpdateRoute:
+    """Set keys of a route; None removes a key, and whatever is not in the table stays.
+
+    `input` is a table of keys that are set or removed in the same way.
+    """
+
+    name: str
+    table: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class EnableRoute:
+    """Let a route run, with those of its outputs that are not disabled themselves."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class DisableRoute:
+    """Keep a route and all its outputs from running, and keep its definition."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class AddOutput:
     """Add an output that is not there yet; the table is what stands below [output.NAME]."""
 
@@ -75,7 +100,9 @@ class DisableOutput:
 
 
 OutputChange = AddOutput | UpdateOutput | RemoveOutput | EnableOutput | DisableOutput
-Change = AddRoute | RemoveRoute | OutputChange
+RouteUpdate = UpdateRoute | EnableRoute | DisableRoute
+RouteChange = AddRoute | RemoveRoute | RouteUpdate
+Change = RouteChange | OutputChange
 
 
 class Kind(StrEnum):
@@ -103,7 +130,7 @@ class Refusal:
 
 def route_of(change: Change) -> str:
     """Return the name of the route that a change is about."""
-    return change.name if isinstance(change, AddRoute | RemoveRoute) else change.route
+    return change.name if isinstance(change, RouteChange) else change.route
 
 
 def check_change(change: Change) -> Refusal | None:
@@ -113,7 +140,7 @@ def check_change(change: Change) -> Refusal | None:
     """
     if not NAME_PATTERN.fullmatch(route_of(change)):
         return Refusal(Kind.INVALID, f"the name of a route must be {NAME_RULE}")
-    if not isinstance(change, AddRoute | RemoveRoute):
+    if not isinstance(change, RouteChange):
         if not NAME_PATTERN.fullmatch(change.name):
             return Refusal(Kind.INVALID, f"the name of an output must be {NAME_RULE}")
         if isinstance(change, AddOutput | UpdateOutput) and REMOVED in change.table:
@@ -121,11 +148,21 @@ def check_change(change: Change) -> Refusal | None:
     if "hooks" in getattr(change, "table", ()):
         # They start any unit as root, which is more than whoever may configure routes is trusted with.
         return Refusal(Kind.INVALID, "hooks start units, so they stand in files that root writes, not in a request")
-    if isinstance(change, UpdateOutput):
-        fault = _fault({key: "" if value is None else value for key, value in change.table.items()})
+    if isinstance(change, UpdateRoute) and not change.table.keys().isdisjoint({"output", REMOVED}):
+        return Refusal(Kind.INVALID, "an output is changed by itself, as ROUTE/OUTPUT")
+    if isinstance(change, UpdateOutput | UpdateRoute):
+        fault = _fault(_without_none(change.table))
     else:
         fault = _fault(change.table) if isinstance(change, AddRoute | AddOutput) else ""
     return Refusal(Kind.INVALID, fault) if fault else None
+
+
+def _without_none(table: dict[str, Any]) -> dict[str, Any]:
+    """Return the keys of an update with something in place of those that are removed."""
+    return {
+        key: _without_none(value) if key == "input" and isinstance(value, dict) else "" if value is None else value
+        for key, value in table.items()
+    }
 
 
 def _fault(value: object, depth: int = 0) -> str:

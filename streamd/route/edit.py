@@ -8,8 +8,7 @@ taken if the merged whole is then exactly what was asked for.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from hashlib import sha256
+from dataclasses import replace
 from typing import Any, Final
 
 from streamd.route.change import (
@@ -17,99 +16,24 @@ from streamd.route.change import (
     AddRoute,
     Change,
     DisableOutput,
+    DisableRoute,
     EnableOutput,
+    EnableRoute,
     Kind,
     OutputChange,
     Refusal,
     RemoveOutput,
     RemoveRoute,
+    RouteUpdate,
     UpdateOutput,
+    UpdateRoute,
     check_change,
     route_of,
 )
 from streamd.route.document import Document, read_document
 from streamd.route.merge import GONE, Merged, Node, document_node, merge_documents, node_data
+from streamd.route.pieces import DROPIN, Action, Delete, Edit, Found, Mask, Write, signed
 from streamd.route.render import data_node, render_node
-
-DROPIN: Final = "50-streamctl.toml"
-"""The drop-in that streamd writes."""
-_MARK: Final = "# Written by streamd. Edit it and it is yours. sha256:"
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """Replace or make a file."""
-
-    path: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Delete:
-    """Delete a file."""
-
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
-class Mask:
-    """Put a link to /dev/null there, instead of what may be there."""
-
-    path: str
-
-
-Action = Write | Delete | Mask
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """The files of a route as they are. `own`, `hiding` and `links` are of the two in /etc that streamd may write."""
-
-    path: str
-    """Of the main file in /etc, whether it is there or not."""
-    main: Document | None
-    """The main file that counts, in whatever directory."""
-    dropins: tuple[Document, ...] = ()
-    """Those that count, as they are applied, also where there is no main file."""
-    own: frozenset[str] = frozenset()
-    """Those that streamd wrote and nobody touched."""
-    hiding: frozenset[str] = frozenset()
-    """Those that hide a file of the same name in another directory, or would if they were there."""
-    links: frozenset[str] = frozenset()
-    """Those that are links, to /dev/null or elsewhere."""
-    vendor: bool = False
-    """Whether the main file stands in /usr/lib."""
-
-    @property
-    def dropin_path(self) -> str:
-        """Return the path of streamd's own drop-in, whether it is there or not."""
-        return f"{self.path}.d/{DROPIN}"
-
-    @property
-    def pieces(self) -> tuple[Document, ...]:
-        """Return the main file and its drop-ins; nothing without a main file."""
-        return (self.main, *self.dropins) if self.main else ()
-
-
-@dataclass(frozen=True, slots=True)
-class Edit:
-    """A change that can be made."""
-
-    actions: tuple[Action, ...]
-    """In the order in which to carry them out; none where all is already as it should be."""
-    pieces: tuple[Document, ...]
-    """The route's pieces afterwards; none where it is gone. They were not checked by the parser yet."""
-
-
-def signed(text: str) -> str:
-    """Return a file's text with a first line by which streamd knows it as its own as long as nobody touches it."""
-    return f"{_MARK}{sha256(text.encode()).hexdigest()}\n{text}"
-
-
-def is_signed(raw: bytes) -> bool:
-    """Return whether streamd wrote these bytes, all of them."""
-    first, _, rest = raw.partition(b"\n")
-    return first == f"{_MARK}{sha256(rest).hexdigest()}".encode()
 
 
 def decide(change: Change, found: Found) -> Edit | Refusal:
@@ -122,7 +46,7 @@ def decide(change: Change, found: Found) -> Edit | Refusal:
         return Refusal(Kind.NOT_FOUND, f'there is no route "{route_of(change)}"')
     if isinstance(change, RemoveRoute):
         return _remove_route(found, found.main)
-    return _change_output(change, found, found.main)
+    return _update(change, found, found.main)
 
 
 def _outputs(data: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -138,7 +62,11 @@ def _normal(data: Mapping[str, Any]) -> dict[str, Any]:
         else output
         for name, output in _outputs(data).items()
     }
-    rest = {key: value for key, value in data.items() if key != "output" or not isinstance(value, dict)}
+    rest = {
+        key: value
+        for key, value in data.items()
+        if (key != "output" or not isinstance(value, dict)) and (key, value) != ("enabled", True)
+    }
     return {**rest, **({"output": outputs} if outputs else {})}
 
 
@@ -179,14 +107,17 @@ def _remove_route(found: Found, main: Document) -> Edit | Refusal:
     return Refusal(Kind.BY_HAND, f"streamd did not write {main.path}, remove it by hand")
 
 
-# Outputs
+# What is there already
 
 
-def _change_output(change: OutputChange, found: Found, main: Document) -> Edit | Refusal:
+def _update(change: OutputChange | RouteUpdate, found: Found, main: Document) -> Edit | Refusal:
     before = merge_documents(found.pieces)
     if not before.is_complete or before.diagnostics:
         return Refusal(Kind.INVALID, f"{main.path} or a drop-in of it has errors, mend them first", before.diagnostics)
-    wanted = _wanted(change, before.data)
+    if isinstance(change, RouteUpdate):
+        wanted: dict[str, Any] | Refusal = _wanted_route(change, before.data)
+    else:
+        wanted = _wanted(change, before.data)
     if isinstance(wanted, Refusal):
         return wanted
     if _normal(before.data) == wanted:
@@ -227,16 +158,26 @@ def _wanted(change: OutputChange, data: Mapping[str, Any]) -> dict[str, Any] | R
     return _normal({**data, "output": outputs})
 
 
-def _keys(change: OutputChange) -> Mapping[str, Any]:
+def _wanted_route(change: RouteUpdate, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the merged whole must be after a change of a route."""
+    keys = {**data, **_keys(change)}
+    if isinstance(keys.get("input"), dict):
+        below = data.get("input")
+        inner = {**(below if isinstance(below, dict) else {}), **keys["input"]}
+        keys["input"] = {key: value for key, value in inner.items() if value is not None}
+    return _normal({key: value for key, value in keys.items() if value is not None})
+
+
+def _keys(change: OutputChange | RouteUpdate) -> Mapping[str, Any]:
     """Return the keys that a change sets; None removes one."""
-    if isinstance(change, AddOutput | UpdateOutput):
+    if isinstance(change, AddOutput | UpdateOutput | UpdateRoute):
         return change.table
-    return {"enabled": isinstance(change, EnableOutput)}
+    return {"enabled": isinstance(change, EnableOutput | EnableRoute)}
 
 
-def _ways(change: OutputChange, found: Found, main: Document) -> Iterator[tuple[Action, ...]]:
+def _ways(change: OutputChange | RouteUpdate, found: Found, main: Document) -> Iterator[tuple[Action, ...]]:
     """Return the ways to write a change, the most natural first."""
-    changes: list[OutputChange] = [change]
+    changes: list[OutputChange | RouteUpdate] = [change]
     before, mine = _split(found)
     below = _outputs(merge_documents(before).data)
     bare = below
@@ -244,6 +185,8 @@ def _ways(change: OutputChange, found: Found, main: Document) -> Iterator[tuple[
         # To say nothing is better than to repeat what a person's file says: that stays in force if they change it.
         changes.insert(0, UpdateOutput(change.route, change.name, {"enabled": None}))
         bare = {**below, change.name: {}} if change.name in below else below
+    if isinstance(change, EnableRoute | DisableRoute):
+        changes.insert(0, UpdateRoute(change.name, {"enabled": None}))
     for one in changes:
         if found.path in found.own and (node := _changed(one, _node(main, 0), None)) is not None:
             yield (Write(found.path, signed(render_node(node))),)
@@ -251,12 +194,28 @@ def _ways(change: OutputChange, found: Found, main: Document) -> Iterator[tuple[
         return
     for one in changes:
         node = _changed(one, _node(mine, 1) if mine else Node(children={}), below if one is change else bare)
-        if node is None:
-            continue
-        if not node.children and found.dropin_path not in found.hiding and (not mine or mine.path in found.own):
-            yield (Delete(found.dropin_path),) if mine else ()
-        else:
-            yield (Write(found.dropin_path, signed(render_node(node))),)
+        if node is not None:
+            yield _with_dropin(node, found, mine)
+    if isinstance(change, RouteUpdate) and found.path in found.own and mine and mine.path in found.own:
+        # Both are streamd's, and both may say something of the same keys.
+        node, rest = _changed_route(change, _node(main, 0)), _changed_route(_silence(change), _node(mine, 1))
+        if node is not None and rest is not None:
+            yield (Write(found.path, signed(render_node(node))), *_with_dropin(rest, found, mine))
+
+
+def _with_dropin(node: Node, found: Found, mine: Document | None) -> tuple[Action, ...]:
+    """Return how streamd's drop-in comes to say this; it goes where it would say nothing."""
+    if node.children or found.dropin_path in found.hiding or (mine and mine.path not in found.own):
+        return (Write(found.dropin_path, signed(render_node(node))),)
+    return (Delete(found.dropin_path),) if mine else ()
+
+
+def _silence(change: RouteUpdate) -> UpdateRoute:
+    """Return the change after which a file says nothing of what a change is about."""
+    keys = _keys(change)
+    inner = keys.get("input")
+    table = {**dict.fromkeys(keys), **({"input": dict.fromkeys(inner)} if isinstance(inner, dict) else {})}
+    return UpdateRoute(change.name, table)
 
 
 def _split(found: Found) -> tuple[tuple[Document, ...], Document | None]:
@@ -273,14 +232,16 @@ def _node(document: Document, number: int) -> Node:
     return document_node(document, number, [])
 
 
-def _changed(change: OutputChange, root: Node, below: Mapping[str, Any] | None) -> Node | None:
-    """Return a file's node with the change in it; None where what the file has for outputs is no table.
+def _changed(change: OutputChange | RouteUpdate, root: Node, below: Mapping[str, Any] | None) -> Node | None:
+    """Return a file's node with the change in it; None where what the file has there is no table.
 
     Args:
         change: what to change.
         root: what the file says.
         below: the outputs of what the file is merged over; None for a main file.
     """
+    if isinstance(change, RouteUpdate):
+        return _changed_route(change, root)
     table = (root.children or {}).get("output", Node(children={}))
     if table.children is None:
         return None
@@ -303,6 +264,31 @@ def _changed(change: OutputChange, root: Node, below: Mapping[str, Any] | None) 
     if not outputs and not table.whole:
         del children["output"]
     return replace(root, children=children)
+
+
+def _changed_route(change: RouteUpdate, root: Node) -> Node | None:
+    keys = dict(_keys(change))
+    inner = keys.pop("input", None) if isinstance(keys.get("input"), dict) else None
+    children = _with_keys(root.children or {}, keys)
+    if inner is not None:
+        table = children.get("input", Node(children={}))
+        if table.children is None:
+            return None
+        below = _with_keys(table.children, inner)
+        children["input"] = replace(table, children=below)
+        if not below and not table.whole:
+            del children["input"]
+    return replace(root, children=children)
+
+
+def _with_keys(children: Mapping[str, Node], keys: Mapping[str, Any]) -> dict[str, Node]:
+    """Return a table's keys with some set, and those gone from it that are None."""
+    found = dict(children)
+    for key, value in keys.items():
+        found.pop(key, None)
+        if value is not None:
+            found[key] = replace(data_node({key: value}).children[key], whole=True)  # type: ignore[index]
+    return found
 
 
 _GONE: Final = Node(value=GONE, whole=True)
@@ -339,15 +325,25 @@ def _outcome(found: Found, actions: Sequence[Action]) -> Edit:
     return Edit(tuple(actions), pieces)
 
 
-def _no_way(change: OutputChange, found: Found, before: Merged) -> Refusal:
+def _no_way(change: OutputChange | RouteUpdate, found: Found, before: Merged) -> Refusal:
     """Return why no way of writing a change has the result that was asked for."""
     if found.dropin_path in found.links:
         return Refusal(Kind.BY_HAND, f"{found.dropin_path} is a link, remove it to let streamd write there")
+    if isinstance(change, RouteUpdate):
+        # A drop-in takes keys away from outputs alone, and what comes after it wins.
+        paths = [piece.path for piece in before.pieces if piece.path not in found.own and _says(piece, _keys(change))]
+        where = paths[-1] if paths else before.pieces[0].path
+        return Refusal(Kind.BY_HAND, f"{where} says otherwise about that, change it there")
     later = _saying(change.name, (piece for piece in before.pieces[1:] if _file(piece.path) > DROPIN))
     if later:
         return Refusal(Kind.BY_HAND, f'{later} says otherwise about output "{change.name}", change it there')
     message = f'output "{change.name}" cannot be changed by a drop-in of {before.pieces[0].path}, change it there'
     return Refusal(Kind.BY_HAND, message)
+
+
+def _says(piece: Document, keys: Mapping[str, Any]) -> bool:
+    """Return whether a piece has a say in what is to be changed of a route."""
+    return not keys.keys().isdisjoint(node_data(_node(piece, 0)))
 
 
 def _saying(output: str, pieces: Iterable[Document]) -> str:

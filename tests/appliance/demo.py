@@ -79,7 +79,7 @@ def watch(until: Callable[[], bool], seconds: float) -> None:
         states = json.dumps([[it["output"], it["state"]] for it in (status("demo") or {}).get("outputs", [])])
         if states != last:
             last = states
-            command("streamctl", "status", "demo")
+            command("streamctl", "status", "--lines=0", "demo")
         if until():
             return
         if time.monotonic() > deadline:

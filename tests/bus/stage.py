@@ -100,7 +100,9 @@ class FakeControl:
 
     async def statistics(self, addresses: Collection[str] = ()) -> tuple[Statistics, ...]:
         await self._ask("statistics", *addresses)
-        return tuple(self.meter(address) for address in addresses or ("studio-a", "studio-a/youtube"))
+        known = [route.name for route in self.status.routes]
+        known += [output.address for route in self.status.routes for output in route.outputs]
+        return tuple(self.meter(address) for address in addresses or known)
 
     def meter(self, address: str) -> Statistics:
         return self.meters.get(address, Statistics(address=address))

@@ -14,8 +14,10 @@ import pytest
 
 from streamd.bus.control import DisabledError
 from streamd.ctl import main as ctl
-from tests.bus.run import ROOT, streamctl
-from tests.bus.stage import STATUS, stage
+from streamd.plan.status import Statistics
+from streamd.route.change import DisableRoute, UpdateRoute
+from tests.bus.run import ROOT, start, streamctl
+from tests.bus.stage import STATUS, State, output, route, stage
 
 
 async def test_everything_that_reads(bus: str) -> None:
@@ -46,7 +48,41 @@ async def test_everything_that_reads(bus: str) -> None:
         status, out, _err = await streamctl(bus, "diff")
         assert (status, out) == (ctl.OK, "Nothing would change: 1 unit stays as it is.\n")
         assert json.loads((await streamctl(bus, "diff", "--json"))[1])[0]["action"] == "keep"
-        assert {asked[0] for asked in it.control.asked} == {"plan"}
+        assert {asked[0] for asked in it.control.asked} == {"plan", "statistics"}
+
+
+async def test_status_shows_what_moves_and_the_end_of_the_log(
+    bus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = tmp_path / "journalctl"
+    fake.write_text('#!/bin/sh\nfor word; do echo "log of $word"; done\n')
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    async with stage(bus) as it:
+        counted = Statistics(address="studio-a/youtube", bitrate=5_240_000, memory=12 << 20, restarts=2)
+        it.control.meters["studio-a/youtube"] = counted
+        status, out, err = await streamctl(bus, "status", "studio-a/youtube")
+        assert (status, err) == (ctl.OK, "")
+        assert "     Bitrate: 5.2 Mbit/s\n" in out
+        assert "      Memory: 12.0M\n" in out
+        assert "CPU" not in out
+        assert "\n\nlog of --no-pager\n" in out
+        assert out.endswith("log of UNIT=streamd-output@studio-a:youtube.service\n")
+        assert "log of --lines=10\n" in out
+        assert "log of --lines=3\n" in (await streamctl(bus, "status", "-n3", "studio-a/youtube"))[1]
+        assert "log of" not in (await streamctl(bus, "status", "--lines=0", "studio-a/youtube"))[1]
+        assert "log of" not in (await streamctl(bus, "status"))[1]
+        assert "5.2 Mbit/s" in (await streamctl(bus, "list"))[1]
+        one = json.loads((await streamctl(bus, "status", "--json", "studio-a/youtube"))[1])
+        assert one["statistics"] == {"bitrate": 5_240_000, "memory": 12 << 20}
+        a_route = json.loads((await streamctl(bus, "status", "--json", "studio-a"))[1])
+        assert a_route["statistics"] == {}
+        assert a_route["outputs"][0] == one
+        # A route is as well as the worst of its outputs.
+        assert (await streamctl(bus, "status", "-n0", "studio-a"))[0] == ctl.NOT_RUNNING
+        it.publish_routes(route("b", output("b", "x", State.WAITING), output("b", "y", State.STOPPED)))
+        assert (await streamctl(bus, "status", "-n0", "b", "b/x"))[0] == ctl.OK
+        assert (await streamctl(bus, "status", "-n0", "b/y"))[0] == ctl.NOT_RUNNING
 
 
 async def test_everything_that_acts(bus: str) -> None:
@@ -64,6 +100,39 @@ async def test_everything_that_acts(bus: str) -> None:
         assert status == ctl.FAILURE
         assert "input.url: is wrong" in out
         assert it.control.asked == [("restart", "studio-a", True), ("reload",)]
+
+
+async def test_everything_that_configures_tells_what_came_of_it(bus: str) -> None:
+    async with stage(bus) as it:
+        status, out, err = await streamctl(bus, "set", "studio-a", "description=A", "input.url=test:", "input.latency=")
+        assert (status, err) == (ctl.OK, "")
+        assert out == "studio-a: running\n"
+        change = UpdateRoute("studio-a", {"description": "A", "input": {"url": "test:", "latency": None}})
+        assert it.control.asked == [("change", change)]
+        it.control.asked.clear()
+        status, out, _err = await streamctl(bus, "disable", "*")
+        assert (status, out) == (ctl.OK, "studio-a: running\nempty: running\n")
+        assert it.control.asked == [("change", DisableRoute("studio-a")), ("change", DisableRoute("empty"))]
+        status, out, _err = await streamctl(bus, "enable", "--json", "empty")
+        assert [thing["address"] for thing in json.loads(out)] == ["empty"]
+        status, out, _err = await streamctl(bus, "add", "studio-a/1st_rack", "udp://192.0.2.1:5004")
+        assert out.splitlines() == [
+            "studio-a/1st_rack: backoff: refused, udp://192.0.2.1:5004",
+            "See how it goes on with: streamctl status studio-a/1st_rack",
+        ]
+        assert (await streamctl(bus, "rm", "empty"))[1] == "empty: removed\n"
+        status, out, err = await streamctl(bus, "set", "studio-a", "output.youtube.ttl=4")
+        assert (status, out, err.count("\n")) == (ctl.USAGE, "", 1)
+
+
+async def test_a_change_waits_a_little_until_its_state_is_known(bus: str) -> None:
+    async with stage(bus) as it:
+        it.publish_routes(route("a", output("a", "x", State.STARTING)))
+        process = await start(bus, "enable", "a/x")
+        await it.control.reached.wait()
+        it.publish_routes(route("a", output("a", "x")))
+        out, err = await process.communicate()
+        assert (out, err) == (b"a/x: running\n", b"")
 
 
 async def test_failures_have_a_sentence_and_a_status(bus: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from streamd.bus.client import Client, NotRunningError
 from streamd.bus.notice import Altered, Came, Everything, Left, Went
 from streamd.ctl import main as ctl
-from streamd.plan.status import State
+from streamd.plan.status import State, Statistics
 from tests.bus.run import ROOT, start, streamctl
 from tests.bus.stage import STATUS, Stage, output, route, stage
 
@@ -165,19 +165,23 @@ async def test_a_watcher_is_told_when_the_daemon_leaves_and_returns(bus: str) ->
 
 async def test_top_for_scripts(bus: str) -> None:
     async with stage(bus) as it:
-        it.publish_routes(route("a", output("a", "x", since=1), output("a", "y", State.STOPPED)))
+        it.publish_routes(route("a", output("a", "x"), output("a", "y", State.STOPPED)))
+        counted = Statistics(address="a/x", bitrate=5_240_000, uptime=60_000_000, cpu=7, memory=4096)
+        it.control.meters["a/x"] = counted
         status, out, err = await streamctl(bus, "top", "-b", "-n", "1")
         assert (status, err) == (ctl.OK, "")
         lines = out.splitlines()
-        assert lines[0].split() == ["ADDRESS", "STATE", "UPTIME", "RESTARTS", "PID", "CPU%", "MEMORY"]
+        assert lines[0].split() == ["ADDRESS", "STATE", "BIT/S", "UPTIME", "RESTARTS", "PID", "CPU%", "MEMORY"]
         assert [row.split()[0] for row in lines[1:]] == ["a", "a/x", "a/y"]
+        assert lines[2].split()[1:4] == ["running", "5.2M", "1min"]
         assert lines[3].split()[1:3] == ["stopped", "-"]
         status, out, err = await streamctl(bus, "top", "--json", "-n", "2", "-d", "0.1", "a/*")
         assert (status, err) == (ctl.OK, "")
         first, _second = [json.loads(text) for text in out.splitlines()]
         assert [row["address"] for row in first["rows"]] == ["a/x", "a/y"]
-        assert first["rows"][0]["uptime"] > 10**15
-        assert first["rows"][0]["cpu"] is None
+        assert [first["rows"][0][key] for key in ("bitrate", "uptime", "memory")] == [5_240_000, 60_000_000, 4096]
+        assert first["rows"][0]["cpu"] == 0
+        assert first["rows"][1]["cpu"] is None
         status, _out, err = await streamctl(bus, "top")
         assert (status, err.count("\n")) == (ctl.FAILURE, 1)
 

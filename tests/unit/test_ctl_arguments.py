@@ -38,6 +38,10 @@ def test_every_verb_is_declared_and_carried_out() -> None:
         (["top", "-bn1", "-s", "cpu"], ["--sort=cpu", "--batch", "--iterations=1"]),
         (["top", "-d", "1"], ["--delay=1.0"]),
         (["diff", "-H", "h"], []),
+        (["status", "-n0", "a"], ["--lines=0", "--", "a"]),
+        (["edit", "-H", "h"], []),
+        (["edit", "a", "--drop-in"], ["--drop-in", "--", "a"]),
+        (["set", "a", "input.url=test:"], ["--", "a", "input.url=test:"]),
     ],
 )
 def test_what_was_parsed_is_written_out(argv: list[str], written: list[str]) -> None:

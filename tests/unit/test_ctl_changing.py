@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from streamd.ctl.changing import keys
+from streamd.ctl import show
+from streamd.ctl.changing import keys, of_route
 from streamd.ctl.exits import Failure
+from streamd.ctl.style import Style
 
 
 def test_values_are_read_as_toml_where_they_are_no_strings() -> None:
@@ -30,8 +32,38 @@ def test_a_word_that_is_none_is_told(word: str) -> None:
         keys([word])
 
 
-@pytest.mark.parametrize("key", ["key", "passphrase"])
+def test_keys_of_a_route() -> None:
+    words = ["description=A", "enabled=false", "input.url=test:", "input.latency="]
+    assert of_route(keys(words)) == {"description": "A", "enabled": False, "input": {"url": "test:", "latency": None}}
+    with pytest.raises(Failure, match="ROUTE/OUTPUT"):
+        of_route(keys(["output.x.ttl=4"]))
+
+
+@pytest.mark.parametrize(
+    ("verb", "more", "lines"),
+    [
+        ("add", {}, ["a/x: running, udp://h:1"]),
+        ("set", {}, ["a/x: running"]),
+        ("set", {"state": "disabled"}, ["a/x: disabled"]),
+        (
+            "add",
+            {"state": "backoff", "cause": "refused", "advice": "Look there."},
+            ["a/x: backoff: refused, udp://h:1", "Look there.", "See how it goes on with: streamctl status a/x"],
+        ),
+        (
+            "add",
+            {"address": "a", "outputs": [], "url": "udp://0.0.0.0:5003", "state": "running"},
+            ["a: running, udp://0.0.0.0:5003", "Give it outputs with: streamctl add a/NAME URL"],
+        ),
+    ],
+)
+def test_what_came_of_a_change(verb: str, more: dict[str, object], lines: list[str]) -> None:
+    thing = {"address": "a/x", "state": "running", "cause": "", "url": "udp://h:1", "advice": ""}
+    assert show.render_outcome(verb, {**thing, **more}, Style()) == lines
+
+
+@pytest.mark.parametrize("key", ["key", "passphrase", "input.passphrase"])
 def test_a_secret_is_not_taken_from_the_command_line(key: str) -> None:
-    with pytest.raises(Failure, match=f"--{key}-file") as caught:
+    with pytest.raises(Failure, match=f"--{key.removeprefix('input.')}-file") as caught:
         keys([f"{key}=hunter2hunter2"])
     assert "hunter2" not in str(caught.value)

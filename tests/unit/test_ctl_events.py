@@ -54,6 +54,16 @@ def test_states_and_causes(follower: Follower) -> None:
     assert follower.things()["a/x"]["PID"] == 7
 
 
+def test_reasons(follower: Follower) -> None:
+    change = altered(State="stalled", Cause="nothing is sent", Reason="stalled", Advice="Look.", LastErrorAt=5)
+    assert told(follower, change) == ["a/x: running -> stalled: nothing is sent (stalled)"]
+    assert told(follower, altered(Reason="timeout")) == ["a/x: stalled: nothing is sent (timeout)"]
+    assert told(follower, altered(NextTry=9, LastError="e", LastErrorAt=7, Advice="Wait.")) == []
+    for state in ("starved", "waiting"):
+        (line,) = told(follower, altered(State=state, Cause="", Reason=""))
+        assert line.endswith(f"-> {state}")
+
+
 def test_restarts(follower: Follower) -> None:
     assert told(follower, altered(Restarts=1, PID=2)) == ["a/x: running, restarted, 1 time by systemd so far"]
     assert told(follower, altered(Invocation="bb", Restarts=0)) == ["a/x: running, restarted"]
@@ -99,6 +109,7 @@ def test_documents() -> None:
         "before": "running",
         "state": "failed",
         "cause": "",
+        "reason": "",
         "changed": {"PID": 0},
     }
     assert (

@@ -130,6 +130,91 @@ def test_one_output(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+def test_what_is_wrong_and_what_moves() -> None:
+    output = thing(
+        "a/b",
+        "backoff",
+        cause="connection refused",
+        reason="refused",
+        advice="See whether the receiver runs.",
+        **{"next-try": NOW + 7 * SECOND, "last-error": "connection refused: line", "last-error-at": NOW - 65 * SECOND},
+        statistics={
+            "bitrate": 5_240_000,
+            "bytes": 1 << 30,
+            "uptime": 3_600 * SECOND,
+            "fps": 25.0,
+            "speed": 0.987,
+            "dropped": 0,
+            "cpu": 1_250_000,
+            "memory": 12 << 20,
+            "tasks": 8,
+        },
+    )
+    text = show.render_thing(output, PLAIN, NOW, log=["one \033[2J", "two"])
+    assert text.splitlines()[3:] == [
+        "       Cause: connection refused",
+        "      Reason: refused",
+        "      Advice: See whether the receiver runs.",
+        "    Next try: in 7s",
+        "  Last error: connection refused: line; 1min 5s ago",
+        "     Bitrate: 5.2 Mbit/s",
+        "        Sent: 1.0G",
+        "      Uptime: 1h",
+        "      Frames: 25 a second",
+        "       Speed: 0.99 of real time",
+        "     Dropped: 0 frames",
+        "         CPU: 1.2s",
+        "      Memory: 12.0M",
+        "       Tasks: 8",
+        "        Unit: streamd-output@a:b.service",
+        "         PID: 4711",
+        "",
+        "one \ufffd[2J",
+        "two",
+    ]
+
+
+def test_what_is_unknown_is_left_out() -> None:
+    text = show.render_thing(
+        thing("a/b", "running", statistics={}, advice="", reason="", **{"next-try": 0}), PLAIN, NOW
+    )
+    for word in ("Bitrate", "Sent", "CPU", "Memory", "Tasks", "Advice", "Reason", "Next try", "Last error"):
+        assert word not in text
+
+
+def test_bitrates_stand_in_the_overviews() -> None:
+    counted = {"statistics": {"bitrate": 4_000_000}}
+    whole = status(a_route("a", "running", thing("a/x", "running", **counted), thing("a/y", "stopped"), **counted))
+    assert show.render_list(whole, PLAIN, NOW).splitlines()[:4] == [
+        "  ADDRESS  STATE    FOR      BITRATE     URL",
+        "● a        running  1min 5s  4.0 Mbit/s  udp://192.0.2.1:5004",
+        "● a/x      running  1min 5s  4.0 Mbit/s  udp://192.0.2.1:5004",
+        "○ a/y      stopped  1min 5s              udp://192.0.2.1:5004",
+    ]
+    assert show.render_status(whole, PLAIN, NOW).splitlines()[2:] == [
+        "● a: running for 1min 5s, 4.0 Mbit/s",
+        "  udp://192.0.2.1:5004",
+        "  ├─ ● x  running  1min 5s  4.0 Mbit/s  udp://192.0.2.1:5004",
+        "  └─ ○ y  stopped  1min 5s              udp://192.0.2.1:5004",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("found", "well"),
+    [
+        (thing("a/b", "running"), True),
+        (thing("a/b", "waiting"), True),
+        (thing("a/b", "starved"), False),
+        (thing("a/b", "stopped"), False),
+        (a_route("a", "running", overall="stalled"), False),
+        (a_route("a", "running", overall="waiting"), True),
+    ],
+)
+def test_what_is_well(found: dict[str, Any], well: bool) -> None:
+    assert show.is_well(found) is well
+    assert ("Overall: stalled" in show.render_thing(found, PLAIN, NOW)) is (found.get("overall") == "stalled")
+
+
 def test_one_output_without_a_process() -> None:
     text = show.render_output(thing("a/b", "disabled", pid=0, since=0), PLAIN, NOW)
     assert text == (

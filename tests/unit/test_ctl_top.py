@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import pytest
 
 from streamd.ctl.screen import split_keys
-from streamd.ctl.style import Style
+from streamd.ctl.style import Style, bitrate, rate, size
 from streamd.ctl.top import (
     SORT_KEYS,
     Row,
@@ -18,7 +15,6 @@ from streamd.ctl.top import (
     make_row,
     press,
     row_document,
-    size,
     table_lines,
     totals,
 )
@@ -26,19 +22,19 @@ from streamd.ctl.usage import Meter
 
 SECOND = 1_000_000
 ROWS = [
-    Row(address="b", state="running", uptime=61 * SECOND, pid=10, cpu=1.25, memory=10 << 20),
-    Row(address="a", state="running", uptime=3600 * SECOND, pid=12, cpu=0.0, memory=9 << 20),
+    Row(address="b", state="running", bitrate=5_240_000, uptime=61 * SECOND, pid=10, cpu=1.25, memory=10 << 20),
+    Row(address="a", state="running", bitrate=0, uptime=3600 * SECOND, pid=12, cpu=0.0, memory=9 << 20),
     Row(address="a/two", state="backoff", cause="refused", restarts=7),
     Row(address="a/one", state="running", uptime=SECOND, restarts=1, pid=9, cpu=99.96, memory=2048),
     Row(address="a/off", state="stopped"),
 ]
 TABLE = [
-    "ADDRESS  STATE     UPTIME  RESTARTS  PID   CPU%  MEMORY  CAUSE",
-    "a        running       1h         0   12    0.0    9.0M",
-    "a/off    stopped        -         0    -      -       -",
-    "a/one    running       1s         1    9  100.0    2.0K",
-    "a/two    backoff        -         7    -      -       -  refused",
-    "b        running  1min 1s         0   10    1.2   10.0M",
+    "ADDRESS  STATE    BIT/S   UPTIME  RESTARTS  PID   CPU%  MEMORY  CAUSE",
+    "a        running      0       1h         0   12    0.0    9.0M",
+    "a/off    stopped      -        -         0    -      -       -",
+    "a/one    running      -       1s         1    9  100.0    2.0K",
+    "a/two    backoff      -        -         7    -      -       -  refused",
+    "b        running   5.2M  1min 1s         0   10    1.2   10.0M",
 ]
 
 
@@ -51,6 +47,7 @@ def addresses(sort: str, *, backwards: bool = False) -> list[str]:
     [
         ("address", ["a", "a/off", "a/one", "a/two", "b"]),
         ("state", ["a/two", "a/off", "a", "a/one", "b"]),
+        ("bitrate", ["b", "a", "a/off", "a/one", "a/two"]),
         ("uptime", ["a/off", "a/two", "a/one", "b", "a"]),
         ("restarts", ["a/two", "a/one", "a", "a/off", "b"]),
         ("pid", ["a/one", "b", "a", "a/off", "a/two"]),
@@ -67,6 +64,14 @@ def test_order(sort: str, found: list[str]) -> None:
 def test_the_table() -> None:
     assert table_lines(arrange(ROWS, View()), Style()) == TABLE
     assert "CAUSE" not in table_lines(ROWS[:1], Style())[0]
+    assert "PID" not in table_lines(ROWS, Style(width=80))[0]
+    assert "PID" in table_lines(ROWS, Style(width=132))[0]
+    assert max(map(len, table_lines(ROWS, Style(width=80)))) <= 80
+    # Of a line that is too long the cause is cut, and not the address.
+    long = [Row(address="studio-a/youtube", state="stalled", bitrate=0, uptime=SECOND, cause="it sends nothing " * 9)]
+    (_head, line) = table_lines(long, Style(width=80))
+    assert line.startswith("studio-a/youtube  stalled")
+    assert (line[-1], len(line)) == ("…", 80)
 
 
 def test_no_line_is_wider_than_the_screen() -> None:
@@ -144,47 +149,39 @@ def test_sizes(number: int, text: str) -> None:
     assert size(number) == text
 
 
-def test_rows_from_properties() -> None:
-    running = {"State": "running", "Since": 5 * SECOND, "Restarts": 2, "PID": 7, "Cause": ""}
-    row = make_row("a/b", running, 65 * SECOND)
-    assert row == Row(address="a/b", state="running", uptime=60 * SECOND, restarts=2, pid=7)
-    assert make_row("a/b", running | {"State": "backoff"}, 65 * SECOND).uptime is None
-    assert make_row("a/b", running | {"Since": 0}, 65 * SECOND).uptime is None
-    assert row_document(row)["cpu"] is None
+@pytest.mark.parametrize(
+    ("bits", "short", "long"),
+    [
+        (0, "0", "0 bit/s"),
+        (999, "999", "999 bit/s"),
+        (1000, "1.0K", "1.0 kbit/s"),
+        (999_949, "999.9K", "999.9 kbit/s"),
+        (5_240_000, "5.2M", "5.2 Mbit/s"),
+        (12_000_000_000, "12.0G", "12.0 Gbit/s"),
+    ],
+)
+def test_bitrates(bits: int, short: str, long: str) -> None:
+    assert (rate(bits), bitrate(bits)) == (short, long)
+
+
+def test_rows_from_properties_and_counters() -> None:
+    running = {"State": "running", "Since": 5, "Restarts": 2, "PID": 7, "Cause": "", "Bitrate": 0, "Uptime": 0}
+    counted = {"address": "a/b", "bitrate": 5_000_000, "uptime": 60 * SECOND, "memory": 4096, "cpu": 9}
+    row = make_row("a/b", running, counted, 12.34)
+    assert row == Row(
+        address="a/b", state="running", bitrate=5_000_000, uptime=60 * SECOND, restarts=2, pid=7, cpu=12.34, memory=4096
+    )
+    assert row_document(row)["cpu"] == 12.3
+    # What is unknown is none, never nought.
+    unknown = row_document(make_row("a/b", running, {}))
+    assert [unknown[key] for key in ("bitrate", "uptime", "cpu", "memory")] == [None] * 4
     assert totals([row, Row(address="a", state="failed")]) == "1 route, 1 output, 1 running, 1 failed"
 
 
-@pytest.fixture
-def machine(tmp_path: Path) -> dict[str, Any]:
-    """A fake /proc and /sys/fs/cgroup in which PID 7 is the unit u.service."""
-    group = tmp_path / "cgroup/streamd.slice/streamd-a.slice/u.service"
-    group.mkdir(parents=True)
-    (group / "cpu.stat").write_text("usage_usec 1000000\nuser_usec 1\n")
-    (group / "memory.current").write_text("4096\n")
-    proc = tmp_path / "proc/7"
-    proc.mkdir(parents=True)
-    (proc / "cgroup").write_text("0::/streamd.slice/streamd-a.slice/u.service/below\n")
-    return {"cgroups": tmp_path / "cgroup", "proc": tmp_path / "proc", "group": group}
-
-
-def test_what_a_unit_uses(machine: dict[str, Any]) -> None:
-    group = machine.pop("group")
-    meter = Meter(**machine)
-    rows = {"u.service": Row(address="a/x", state="running", pid=7), "v.service": Row(address="a/y", state="stopped")}
-    first = meter.measure(rows, 10**9)
-    assert first["u.service"].cpu is None
-    assert first["u.service"].memory == 4096
-    assert first["v.service"] == rows["v.service"]
-    (group / "cpu.stat").write_text("usage_usec 1500000\n")
-    assert meter.measure(rows, 2 * 10**9)["u.service"].cpu == pytest.approx(50.0)
-    (group / "cpu.stat").write_text("usage_usec 10\n")  # started anew
-    assert meter.measure(rows, 3 * 10**9)["u.service"].cpu == 0
-    (group / "cpu.stat").unlink()
-    (group / "memory.current").write_text("max\n")
-    assert meter.measure(rows, 4 * 10**9) == rows
-
-
-def test_another_process_with_the_number_counts_for_nothing(machine: dict[str, Any]) -> None:
-    del machine["group"]
-    rows = {"other.service": Row(address="a/x", state="running", pid=7), "w": Row(address="b", state="running", pid=8)}
-    assert Meter(**machine).measure(rows, 1) == rows
+def test_processor_time_is_the_difference_of_two_looks() -> None:
+    meter = Meter()
+    assert meter.measure([{"address": "a", "cpu": 1_000_000}, {"address": "b"}], 10**9) == {}
+    assert meter.measure([{"address": "a", "cpu": 1_500_000}], 2 * 10**9) == {"a": pytest.approx(50.0)}
+    assert meter.measure([{"address": "a", "cpu": 10}], 3 * 10**9) == {"a": 0}  # started anew
+    assert meter.measure([{"address": "a"}, {"address": "c", "cpu": 5}], 4 * 10**9) == {}
+    assert meter.measure([{"address": "c", "cpu": 5}], 4 * 10**9) == {}

@@ -13,17 +13,21 @@ from streamd.route.change import (
     AddRoute,
     Change,
     DisableOutput,
+    DisableRoute,
     EnableOutput,
+    EnableRoute,
     Kind,
     Refusal,
     RemoveOutput,
     RemoveRoute,
     UpdateOutput,
+    UpdateRoute,
     check_change,
 )
 from streamd.route.document import read_document
-from streamd.route.edit import DROPIN, Delete, Edit, Found, Mask, Write, decide, is_signed, signed
+from streamd.route.edit import decide
 from streamd.route.merge import merge_documents
+from streamd.route.pieces import DROPIN, Delete, Edit, Found, Mask, Write, is_signed, signed
 
 ETC = "/etc/streamd/conf.d/a.toml"
 OWN = f"{ETC}.d/{DROPIN}"
@@ -156,6 +160,99 @@ def test_what_is_not_there() -> None:
     ):
         assert refused(change, found()) == (Kind.NOT_FOUND, 'route "a" has no output "y"')
     assert refused(AddOutput("a", "x", SRT), found()) == (Kind.EXISTS, 'route "a" has an output "x" already')
+
+
+# Keys of a route
+
+INPUT = '[input]\nurl = "srt://h:1"\nlatency = "200ms"\n\n[output.x]\nurl = "udp://h:2"\n'
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (UpdateRoute("a", {"description": "A"}), 'description = "A"\n\n' + INPUT),
+        (
+            UpdateRoute("a", {"input": {"latency": None, "mode": "caller"}}),
+            INPUT.replace('latency = "200ms"', 'mode = "caller"'),
+        ),
+        (
+            UpdateRoute("a", {"input": {"limits": {"tasks": 9}}}),
+            INPUT.replace('s"\n\n', 's"\nlimits = { tasks = 9 }\n\n'),
+        ),
+        (DisableRoute("a"), "enabled = false\n\n" + INPUT),
+    ],
+)
+def test_keys_of_a_route_that_streamd_wrote(change: Change, text: str) -> None:
+    assert written(change, found(signed(INPUT))) == {ETC: text}
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (UpdateRoute("a", {"description": "A", "relay": "direct"}), 'description = "A"\nrelay = "direct"\n'),
+        (UpdateRoute("a", {"input": {"latency": "300ms"}}), '[input]\nlatency = "300ms"\n'),
+        (DisableRoute("a"), "enabled = false\n"),
+    ],
+)
+def test_keys_of_a_persons_route_go_to_a_drop_in(change: Change, text: str) -> None:
+    assert written(change, found(INPUT)) == {OWN: text}
+    # And beside what streamd said before.
+    before = "[output.x]\nttl = 4\n"
+    both = written(change, found(INPUT, mine=signed(before)))[OWN]
+    assert both in {f"{text}\n{before}", f"{before}\n{text}"}
+
+
+@pytest.mark.parametrize(
+    "change", [EnableRoute("a"), UpdateRoute("a", {"enabled": None}), UpdateRoute("a", {"enabled": True})]
+)
+def test_a_route_is_enabled_again(change: Change) -> None:
+    there = found(INPUT, mine=signed("enabled = false\n"))
+    assert written(change, there) in ({OWN: "(deleted)"}, {OWN: "enabled = true\n"})
+    assert written(EnableRoute("a"), there) == {OWN: "(deleted)"}
+    assert written(change, found(signed("enabled = false\n" + INPUT))) in (
+        {ETC: INPUT},
+        {ETC: "enabled = true\n\n" + INPUT},
+    )
+    assert written(change, found(INPUT)) == {}
+
+
+def test_a_route_that_a_person_disabled_is_enabled_by_a_drop_in() -> None:
+    there = found("enabled = false\n" + INPUT)
+    assert written(EnableRoute("a"), there) == {OWN: "enabled = true\n"}
+    assert written(DisableRoute("a"), found("enabled = false\n" + INPUT, mine=signed("enabled = true\n"))) == {
+        OWN: "(deleted)"
+    }
+
+
+def test_both_files_of_streamd_say_something_of_a_key() -> None:
+    main, mine = f'description = "A"\n\n{INPUT}', 'description = "B"\n\n[input]\nlatency = "300ms"\n'
+    there = found(signed(main), mine=signed(mine))
+    assert written(UpdateRoute("a", {"description": None, "input": {"latency": None}}), there) == {
+        ETC: INPUT.replace('latency = "200ms"\n', ""),
+        OWN: "(deleted)",
+    }
+    assert written(UpdateRoute("a", {"description": None}), there) == {
+        ETC: INPUT,
+        OWN: '[input]\nlatency = "300ms"\n',
+    }
+
+
+def test_what_no_drop_in_can_say_about_a_route() -> None:
+    # Drop-ins take keys away from outputs alone.
+    kind, message = refused(UpdateRoute("a", {"input": {"latency": None}}), found(INPUT))
+    assert (kind, message) == (Kind.BY_HAND, f"{ETC} says otherwise about that, change it there")
+    kind, message = refused(DisableRoute("a"), found(INPUT, n90="enabled = true\n"))
+    assert (kind, message) == (Kind.BY_HAND, f"{ETC}.d/90-x.toml says otherwise about that, change it there")
+    assert refused(DisableRoute("a"), found(INPUT, links=OWN))[0] is Kind.BY_HAND
+    assert refused(DisableRoute("a"), found(None))[0] is Kind.NOT_FOUND
+    assert refused(DisableRoute("a"), found("nonsense"))[0] is Kind.INVALID
+
+
+def test_outputs_are_not_changed_with_their_route() -> None:
+    for table in ({"output": {"x": {}}}, {"removed": True}):
+        assert refused(UpdateRoute("a", table), found(INPUT))[0] is Kind.INVALID
+    assert refused(UpdateRoute("a", {"input": {"x": object()}}), found(INPUT))[0] is Kind.INVALID
+    assert refused(UpdateRoute("A", {"enabled": True}), found(INPUT))[0] is Kind.INVALID
 
 
 # Outputs of a route that streamd wrote

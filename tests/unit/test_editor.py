@@ -24,14 +24,17 @@ from streamd.route.change import (
     AddRoute,
     Change,
     DisableOutput,
+    DisableRoute,
     EnableOutput,
+    EnableRoute,
     Kind,
     Refusal,
     RemoveOutput,
     RemoveRoute,
     UpdateOutput,
+    UpdateRoute,
 )
-from streamd.route.edit import DROPIN, is_signed
+from streamd.route.pieces import DROPIN, is_signed
 
 CONF = "etc/streamd/conf.d"
 TEST = {"input": {"url": "test:"}}
@@ -290,6 +293,21 @@ KEYS = st.fixed_dictionaries(
         "url": st.sampled_from(["srt://192.0.2.3:9000", None]),
     },
 )
+ROUTE_KEYS = st.fixed_dictionaries(
+    {},
+    optional={
+        "description": st.sampled_from(["one", None]),
+        "enabled": st.sampled_from([True, False, None]),
+        "relay": st.sampled_from(["direct", "pigeon", None]),
+        "input": st.fixed_dictionaries(
+            {},
+            optional={
+                "limits": st.sampled_from([{"cpu": "30%"}, None]),
+                "url": st.sampled_from(["test:", None]),
+            },
+        ),
+    },
+)
 PERSONS = st.sampled_from(
     [
         PERSON,
@@ -305,6 +323,7 @@ PERSONS_DROPINS = st.sampled_from(
         '[output.z]\nurl = "srt://192.0.2.8:9001"\nenabled = false\n',
         '[output.x]\nurl = "srt://192.0.2.8:9000"\nremoved = ["latency"]\n',
         'description = "d"\n',
+        "enabled = false\n[input]\nlimits.tasks = 9\n",
     ]
 )
 
@@ -316,7 +335,7 @@ def normal(data: dict[str, Any]) -> dict[str, Any]:
         for name, output in data.get("output", {}).items()
     }
     return {
-        **{key: value for key, value in data.items() if key != "output"},
+        **{key: value for key, value in data.items() if key != "output" and (key, value) != ("enabled", True)},
         **({"output": outputs} if outputs else {}),
     }
 
@@ -399,6 +418,23 @@ class Editing(RuleBasedStateMachine):
         change = EnableOutput(route, output) if enabled else DisableOutput(route, output)
         if self.change(change, {Kind.BY_HAND}):
             self.set(route, output, {**self.model[route]["output"][output], "enabled": enabled})
+
+    @precondition(lambda self: self.model)
+    @rule(data=st.data(), table=ROUTE_KEYS)
+    def update_route(self, data: st.DataObject, table: dict[str, Any]) -> None:
+        route = data.draw(st.sampled_from(sorted(self.model)))
+        if self.change(UpdateRoute(route, table), {Kind.BY_HAND, Kind.INVALID}):
+            assert table.get("relay") != "pigeon"
+            inner = {**self.model[route]["input"], **table.get("input", {})}
+            merged = {**self.model[route], **table, "input": {key: it for key, it in inner.items() if it is not None}}
+            self.model[route] = normal({key: value for key, value in merged.items() if value is not None})
+
+    @precondition(lambda self: self.model)
+    @rule(data=st.data(), enabled=st.booleans())
+    def switch_route(self, data: st.DataObject, enabled: bool) -> None:
+        route = data.draw(st.sampled_from(sorted(self.model)))
+        if self.change(EnableRoute(route) if enabled else DisableRoute(route), {Kind.BY_HAND}):
+            self.model[route] = normal({**self.model[route], "enabled": enabled})
 
     def outputs(self, route: str) -> dict[str, Any] | None:
         return self.model[route].get("output", {}) if route in self.model else None
