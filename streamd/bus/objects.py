@@ -22,7 +22,7 @@ _DOCTYPE: Final = (
     ' "http://www.freedesktop.org/standards/dbus/1.0/introspect.dtd">\n'
 )
 _EVERYWHERE: Final = (INTROSPECTABLE, PEER)
-_COUNTERS: Final = Counters(MOVING)
+_COUNTERS: Final = Counters(dict.fromkeys(MOVING, "t"))
 _MOVING_SECONDS: Final = 1.0
 """How old the counters in a reply with all objects may be: FFmpeg reports them once a second."""
 
@@ -30,8 +30,8 @@ _MOVING_SECONDS: Final = 1.0
 class Objects:
     """All objects of one moment; `replace` leads to the next and sends what listeners must know.
 
-    What an object looks like on the wire is kept until it changes, but for its counters; the reply with all objects is
-    kept for a second.
+    What an object looks like on the wire is kept until it changes, but for its counters, which are those of the last
+    second in the reply with all objects.
     """
 
     def __init__(self, connection: Connection, meter: Callable[[str], Statistics]) -> None:
@@ -44,6 +44,7 @@ class Objects:
         self._children: dict[str, tuple[str, ...]] = {}
         self._entries: dict[str, dict[str, Entries]] = {}
         self._managed: bytes | None = None
+        self._managed_objects: dict[str, bytearray] = {}
 
     def replace(self, tree: Tree, addresses: dict[str, str]) -> None:
         """Export these objects in place of the last ones; those that stand for an address have moving properties."""
@@ -54,6 +55,7 @@ class Objects:
             self._children = _children(tree)
         for change in found:
             self._entries.pop(change.path, None)
+            self._managed_objects.pop(change.path, None)
             if change.path != ROOT:
                 self._managed = None
         if old:  # the first objects are there before anybody can know the name
@@ -143,11 +145,28 @@ class Objects:
         raise CallError.standard("UnknownProperty", f"there is no property {quoted(name)}")
 
     def managed(self) -> bytes:
-        """Return GetManagedObjects' reply: all objects below the root, which is the ObjectManager itself."""
-        if self._managed is None or time.monotonic() - self._managed_at > _MOVING_SECONDS:
-            self._managed_at = time.monotonic()
-            self._managed = dictionary(joined(self._object(path) for path in self._tree if path != ROOT))
+        """Return GetManagedObjects' reply: all objects below the root, which is the ObjectManager itself.
+
+        With 1,000 outputs only what is new is marshalled, and new counters are put into what was: all others wait
+        meanwhile.
+        """
+        now = time.monotonic()
+        if now - self._managed_at > _MOVING_SECONDS:
+            self._managed_at = now
+            self._managed = None
+            for path, kept in self._managed_objects.items():
+                if path in self._addresses:
+                    _COUNTERS.put(kept, moving_properties(self._meter(self._addresses[path])))
+        if self._managed is None:
+            self._managed = dictionary(joined(self._managed_object(path) for path in self._tree if path != ROOT))
         return self._managed
+
+    def _managed_object(self, path: str) -> bytearray:
+        """Return an object as `managed` keeps it: with its counters at the end, since it has one interface of ours."""
+        kept = self._managed_objects.get(path)
+        if kept is None:
+            kept = self._managed_objects[path] = bytearray(self._object(path))
+        return kept
 
 
 def _children(tree: Tree) -> dict[str, tuple[str, ...]]:

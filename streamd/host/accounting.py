@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,10 @@ from streamd.plan.unit import ROOT_SLICE, Address, route_slice
 
 _TREES: Final = (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))
 """Where version 2 is mounted on a host that still has controllers of version 1, and on all others."""
+
+
+_LARGEST: Final = 1 << 16
+"""Bytes of one such file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,23 +40,30 @@ def usage(units: Iterable[str], trees: Iterable[Path] = _TREES) -> dict[str, Usa
         address = Address.of_unit(name)
         if address is None:
             continue
-        group = root / route_slice(address.route) / name
-        cpu = _read(group / "cpu.stat")
+        group = f"{root}/{route_slice(address.route)}/{name}"
+        cpu = _read(f"{group}/cpu.stat")
         if cpu is None:
             continue  # it is not running
         found[name] = Usage(
             cpu=_number(dict(line.split(" ", 1) for line in cpu.splitlines() if " " in line).get("usage_usec")),
-            memory=_number(_read(group / "memory.current")),
-            tasks=_number(_read(group / "pids.current")),
+            memory=_number(_read(f"{group}/memory.current")),
+            tasks=_number(_read(f"{group}/pids.current")),
         )
     return found
 
 
-def _read(path: Path) -> str | None:
+def _read(path: str) -> str | None:
+    """Return a small file's text; there are thousands of them, and pathlib takes thrice as long."""
     try:
-        return path.read_text(encoding="ascii")
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
+    try:
+        return os.read(descriptor, _LARGEST).decode("ascii", "replace")
+    except OSError:  # the group went meanwhile
+        return None
+    finally:
+        os.close(descriptor)
 
 
 def _number(text: str | None) -> int | None:
