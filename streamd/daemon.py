@@ -119,6 +119,7 @@ async def _serve() -> int:
     tasks = [
         loop.create_task(_reconcile_for_ever(reconciler, watcher, stir)),
         loop.create_task(_tick_for_ever(reconciler)),
+        loop.create_task(reconciler.watch_losses()),
         loop.create_task(_feed_watchdog()),
         loop.create_task(connection.wait_closed()),
         loop.create_task(stop.wait()),

@@ -29,6 +29,7 @@ from streamd.host.vitals import Ward
 from streamd.plan.allocation import Allocation, allocate
 from streamd.plan.desired import Desired, HostFacts, desire
 from streamd.plan.observed import Observed, operator_stops
+from streamd.plan.pace import Pace
 from streamd.plan.plan import Action, Step, plan
 from streamd.plan.status import State, Statistics, Status, StepView
 from streamd.plan.unit import Address, route_slice
@@ -90,18 +91,36 @@ class Reconciler:
         """Bring what is to what should be. Raises: SystemdError when systemd cannot be asked at all."""
         async with self._lock:
             await self._reconcile()
+            await self._mend()
 
     async def tick(self) -> None:
         """Look whether streams flow, tell where that changed, and restart what is stuck. To be called each second."""
         self._reporter.tick()
-        if not self._ward.stuck():
-            return
-        async with self._lock:
-            stuck = self._ward.stuck()
-            for address in stuck:
-                self._ward.note_stall(address)
-                self._reporter.count_restart(address)
-            await self._reconcile(forced={address.unit: "it is stalled" for address in stuck})
+        if self._ward.stuck() or any(self._ward.repaced()):
+            async with self._lock:
+                await self._mend()
+
+    async def _mend(self) -> None:
+        """Make anew what is stuck, and what waits for its next try for longer or shorter than it should."""
+        forced = {}
+        for address in self._ward.stuck():
+            self._ward.note_stall(address)
+            forced[address.unit] = "it is stalled"
+        slow = set()
+        for address, pace in self._ward.repaced():
+            if pace is Pace.SLOW:
+                slow.add(address.unit)
+                forced[address.unit] = "its far end refuses it, so from now on it is tried less often"
+            else:
+                forced[address.unit] = "it had been well for long, so it is tried quickly again"
+        for name in forced:
+            self._reporter.count_restart(name)
+        if forced:
+            await self._reconcile(forced, slow)
+
+    async def watch_losses(self) -> None:
+        """Look for ever what is lost of the streams."""
+        await self._reporter.losses.run()
 
     async def statistics(self, addresses: Collection[str] = ()) -> tuple[Statistics, ...]:
         """Return the moving counters of these, of all where none is named. Raises: NotFoundError."""
@@ -264,12 +283,12 @@ class Reconciler:
         observed = await self._systemd.observe()
         return [found for found in addresses if found.unit in observed.units and observed.units[found.unit].is_up]
 
-    async def _reconcile(self, forced: Mapping[str, str] = _NONE) -> None:
+    async def _reconcile(self, forced: Mapping[str, str] = _NONE, slow: Collection[str] = ()) -> None:
         desired, observed, allocation = await self._look(remember=True)
         self._store.keep_allocation(allocation)
         steps = plan(desired, observed, forced=forced)
         if any(step.action is not Action.KEEP for step in steps):
-            await self._executor.carry_out(steps)
+            await self._executor.carry_out(steps, slow)
             observed = await self._systemd.observe()
         await self._tidy(desired, observed)
         await self._show(desired, observed)
@@ -346,7 +365,7 @@ class Reconciler:
         """Log each error once, when it appears."""
         texts = {str(found): found for found in self._configuration.diagnostics}
         for text in texts.keys() - self._told:
-            _LOG.error("%s", text, extra=journal.fields(journal.CONFIGURATION_ERROR))
+            _LOG.error("%s", text, extra=journal.error_fields(texts[text]))
         self._told = frozenset(texts)
 
     async def _tidy(self, desired: Desired, observed: Observed) -> None:

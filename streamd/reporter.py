@@ -14,16 +14,18 @@ from streamd.bus.control import NotFoundError
 from streamd.host import journal
 from streamd.host.accounting import Usage, usage
 from streamd.host.confd import Configuration
+from streamd.host.losses import LossWatch
 from streamd.host.store import Store
 from streamd.host.systemd import Systemd
-from streamd.host.vitals import Patient, Ward
+from streamd.host.vitals import Ward
 from streamd.plan.desired import Desired
 from streamd.plan.observed import Details, Observed
-from streamd.plan.overview import RouteEntry, Scene, calmed, conditions, overview, source_kind, target_kind
+from streamd.plan.overview import RouteEntry, Scene, calmed, conditions, overview
+from streamd.plan.patient import patients
 from streamd.plan.status import Statistics, Status
 from streamd.plan.transition import transitions
 from streamd.plan.unit import RESTART_STEPS_SINCE, Address
-from streamd.route.model import Route, SrtMode, SrtSource, SrtTarget
+from streamd.route.model import Route
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -39,6 +41,7 @@ class Reporter:
         self._publish = publish
         self._scene: Scene | None = None
         self.status = Status(version=__version__)
+        self.losses = LossWatch(lambda: self.status)
 
     async def show(
         self,
@@ -59,7 +62,8 @@ class Reporter:
         """
         details = await self._details(observed)
         self._ward.listen(configuration.settings.progress_port)
-        await self._ward.admit(self._patients(configuration, good), observed, details)
+        watched = patients(good.values(), self._store.allocation.channels, configuration.settings)
+        await self._ward.admit(watched, observed, details, self._store.slow)
         self._ward.tick()
         self._scene = Scene(
             version=__version__,
@@ -79,15 +83,18 @@ class Reporter:
 
     def tick(self) -> None:
         """Look at what FFmpeg reported since the last time, and tell if that changes a state."""
-        if self._ward.tick() and self._scene is not None:
+        warned = self.losses.tick()
+        self._ward.garbage = self.losses.garbage
+        if (self._ward.tick() or warned) and self._scene is not None:
             self._tell(self._scene)
 
     def _tell(self, scene: Scene) -> None:
         status = overview(
             replace(
                 scene,
-                verdicts=self._ward.verdicts,
-                endings=dict(self._ward.endings),
+                verdicts=self.losses.warn(self._ward.verdicts),
+                endings=dict(self._ward.endings.latest),
+                next_tries=dict(self._ward.endings.next_tries),
                 previous=conditions(self.status),
                 now=time.time_ns() // 1000,
             )
@@ -103,30 +110,6 @@ class Reporter:
                 extra=journal.transition_fields(found),
             )
         self._publish(status)
-
-    def _patients(self, configuration: Configuration, good: Mapping[str, Route]) -> Iterator[Patient]:
-        channels = self._store.allocation.channels
-        for route in good.values():
-            source = route.input.source
-            if route.name in channels:
-                yield Patient(
-                    address=Address(route.name),
-                    channel=channels[route.name],
-                    kind=source_kind(source),
-                    is_listener=isinstance(source, SrtSource) and source.mode is SrtMode.LISTENER,
-                    stall_timeout=0,
-                )
-            for output in route.outputs:
-                address = Address(route.name, output.name)
-                timeout = configuration.settings.stall_timeout if output.stall_timeout is None else output.stall_timeout
-                if str(address) in channels:
-                    yield Patient(
-                        address=address,
-                        channel=channels[str(address)],
-                        kind=target_kind(output),
-                        is_listener=isinstance(output.target, SrtTarget) and output.target.mode is SrtMode.LISTENER,
-                        stall_timeout=timeout * 1000,
-                    )
 
     async def _details(self, observed: Observed) -> dict[str, Details]:
         """Return the details of our units, with restarts that systemd was told to forget counted in."""
@@ -146,11 +129,11 @@ class Reporter:
             for name, found in details.items()
         }
 
-    def count_restart(self, address: Address) -> None:
+    def count_restart(self, unit: str) -> None:
         """Count a restart that systemd does not, since the unit is made anew."""
         before = self._store.restarts
-        shown = next((thing.unit.restarts for thing in self.status.things() if thing.unit.unit == address.unit), 0)
-        self._store.keep_restarts({**before, address.unit: shown + 1})
+        shown = next((thing.unit.restarts for thing in self.status.things() if thing.unit.unit == unit), 0)
+        self._store.keep_restarts({**before, unit: shown + 1})
 
     async def statistics(self, addresses: Collection[str] = ()) -> tuple[Statistics, ...]:
         """Return the moving counters of these, of all where none is named. Raises: NotFoundError."""
@@ -164,11 +147,15 @@ class Reporter:
         return tuple(_with_usage(self._meter(address), used.get(address.unit)) for address in wanted)
 
     def meter(self, address: str) -> Statistics:
-        """Return what is known of one without asking anybody."""
+        """Return what is known of one without asking anybody, but for its losses: a thousand are asked for at once."""
         route, _slash, output = address.partition("/")
-        return self._meter(Address(route, output))
+        return self._counters(Address(route, output))
 
     def _meter(self, address: Address) -> Statistics:
+        found = self._counters(address)
+        return found if found.uptime is None else self.losses.counted(address, found)
+
+    def _counters(self, address: Address) -> Statistics:
         now = time.monotonic_ns() // 1000
         meter, active_since = self._ward.meter(address)
         details = self._scene.details.get(address.unit) if self._scene else None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -32,15 +33,8 @@ class Usage:
 
 def usage(units: Iterable[str], trees: Iterable[Path] = _TREES) -> dict[str, Usage]:
     """Return what each unit of ours uses that has a control group. It reads three files for each."""
-    root = next((tree / ROOT_SLICE for tree in trees if (tree / ROOT_SLICE).is_dir()), None)
-    if root is None:
-        return {}
     found = {}
-    for name in units:
-        address = Address.of_unit(name)
-        if address is None:
-            continue
-        group = f"{root}/{route_slice(address.route)}/{name}"
+    for name, group in _groups(units, trees):
         cpu = _read(f"{group}/cpu.stat")
         if cpu is None:
             continue  # it is not running
@@ -50,6 +44,26 @@ def usage(units: Iterable[str], trees: Iterable[Path] = _TREES) -> dict[str, Usa
             tasks=_number(_read(f"{group}/pids.current")),
         )
     return found
+
+
+def group_numbers(units: Iterable[str], trees: Iterable[Path] = _TREES) -> dict[int, str]:
+    """Return each unit that has a control group by the number of that, which is the inode of its directory."""
+    found = {}
+    for name, group in _groups(units, trees):
+        with contextlib.suppress(OSError):  # it is not running
+            found[os.stat(group).st_ino] = name
+    return found
+
+
+def _groups(units: Iterable[str], trees: Iterable[Path]) -> Iterator[tuple[str, str]]:
+    """Yield each unit of ours with the directory that its control group has while it runs."""
+    root = next((tree / ROOT_SLICE for tree in trees if (tree / ROOT_SLICE).is_dir()), None)
+    if root is None:
+        return
+    for name in units:
+        address = Address.of_unit(name)
+        if address is not None:
+            yield name, f"{root}/{route_slice(address.route)}/{name}"
 
 
 def _read(path: str) -> str | None:

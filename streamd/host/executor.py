@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,7 @@ from streamd.host.store import Store
 from streamd.host.systemd import Systemd, SystemdError
 from streamd.plan.desired import Desired
 from streamd.plan.observed import Observed, ObservedUnit
+from streamd.plan.pace import Pace
 from streamd.plan.plan import Action, Step
 from streamd.plan.unit import Address, DesiredUnit
 
@@ -49,8 +51,13 @@ class Executor:
             if not _still_wrong(desired.units.get(name), observed.units.get(name)):
                 self._forget(name)
 
-    async def carry_out(self, steps: Iterable[Step]) -> None:
-        """Carry out the steps: all at once, but whoever binds a port starts when every stop has ended."""
+    async def carry_out(self, steps: Iterable[Step], slow: Collection[str] = ()) -> None:
+        """Carry out the steps: all at once, but whoever binds a port starts when every stop has ended.
+
+        Args:
+            steps: what to do.
+            slow: names of units that systemd is to restart slowly when they end; whatever else is started, quickly.
+        """
         now = asyncio.get_running_loop().time()
         steps = [step for step in steps if step.action is not Action.KEEP]
         # A start that failed stirs systemd's signals, and so would try itself again at once and for ever.
@@ -62,8 +69,10 @@ class Executor:
         stops = {
             step.address.unit: asyncio.create_task(self._stop(step)) for step in ready if step.address.unit in stopping
         }
-        started = await asyncio.gather(*(self._begin(step, stops) for step in ready))
-        self._store.keep_started(self._store.started | {name for name in started if name})
+        begun = await asyncio.gather(*(self._begin(step, stops, slow) for step in ready))
+        started = frozenset(name for name in begun if name)
+        self._store.keep_started(self._store.started | started)
+        self._store.keep_slow((self._store.slow - started) | (started & frozenset(slow)))
 
     def _is_due(self, step: Step, now: float) -> bool:
         return self._retry_at.get(step.address.unit, 0) <= now
@@ -87,7 +96,7 @@ class Executor:
             self._tell("stopped", step)
         return True
 
-    async def _begin(self, step: Step, stops: Mapping[str, asyncio.Task[bool]]) -> str:
+    async def _begin(self, step: Step, stops: Mapping[str, asyncio.Task[bool]], slow: Collection[str]) -> str:
         """Start or change a unit when its turn has come; return its name if it was started."""
         unit = step.unit
         own = stops.get(step.address.unit)
@@ -100,8 +109,11 @@ class Executor:
             return ""
         if unit.has_claim:
             await asyncio.gather(*stops.values())
+        pace = Pace.SLOW if unit.name in slow else Pace.QUICK
         try:
-            await self._systemd.start(unit.name, unit.properties(self._systemd.version))
+            await self._systemd.start(
+                unit.name, unit.properties(self._systemd.version, pace, made=time.time_ns() // 1000)
+            )
         except SystemdError as error:
             self._fail(step, str(error))
             return ""

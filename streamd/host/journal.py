@@ -1,4 +1,7 @@
-"""The journal: log records as structured entries with the fields STREAMD_ROUTE, STREAMD_OUTPUT and MESSAGE_ID."""
+"""The journal: log records as structured entries with the fields STREAMD_ROUTE, STREAMD_OUTPUT and MESSAGE_ID.
+
+What each MESSAGE_ID means, and what to do then, stands in units/catalog/streamd.catalog; a test compares the two.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from systemd import journal
 from streamd.plan.status import State
 from streamd.plan.transition import Transition
 from streamd.plan.unit import Address
+from streamd.route.diagnostic import Diagnostic
 
 UNIT_PLANNED: Final = "5e1bb2f0c0f94a4a9d5ea3b3c4f1a7d1"
 """A unit is started, stopped, restarted or adjusted by the plan."""
@@ -64,10 +68,15 @@ def fields(message_id: str, address: Address | None = None, **more: str) -> Mapp
     """Return the `extra` argument of a logging call that carries these journal fields; empty ones are left out."""
     found = {"MESSAGE_ID": message_id}
     if address is not None:
-        found["STREAMD_ROUTE"] = address.route
+        found |= {"STREAMD_ADDRESS": str(address), "STREAMD_UNIT": address.unit, "STREAMD_ROUTE": address.route}
         if address.output:
             found["STREAMD_OUTPUT"] = str(address)
     return {"fields": found | {key: value for key, value in more.items() if value}}
+
+
+def error_fields(diagnostic: Diagnostic) -> Mapping[str, object]:
+    """Return the same for an error in a file."""
+    return fields(CONFIGURATION_ERROR, STREAMD_PATH=diagnostic.path)
 
 
 def transition_fields(transition: Transition) -> Mapping[str, object]:
@@ -75,13 +84,11 @@ def transition_fields(transition: Transition) -> Mapping[str, object]:
     return fields(
         STATE_CHANGED[transition.new],
         transition.address,
-        STREAMD_ADDRESS=str(transition.address),
-        STREAMD_UNIT=transition.address.unit,
         STREAMD_OLD_STATE=transition.old,
         STREAMD_NEW_STATE=transition.new,
         # The catalog names these fields, so they are never missing.
         STREAMD_CAUSE=transition.cause or "nothing to say",
-        STREAMD_ADVICE=transition.advice or "nothing",
+        STREAMD_ADVICE=transition.advice or "see below",
         STREAMD_REASON=transition.reason,
         STREAMD_LAST_ERROR=transition.last_error,
     )

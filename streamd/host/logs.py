@@ -37,7 +37,7 @@ class Logs:
         self._lines: dict[str, deque[tuple[str, str]]] = {}
         """By unit: invocation and text, the oldest first."""
         self.on_line: Callable[[str, str, str], None] = lambda _unit, _invocation, _text: None
-        """Called with unit, invocation and text of each new line."""
+        """Called with unit, invocation and text of each new line, noise included."""
 
     def open(self) -> None:
         """Follow from now on, in the running event loop."""
@@ -88,13 +88,13 @@ class Logs:
         unit, invocation, text = _parts(entry)
         if not unit:
             return
+        self.on_line(unit, invocation, text)
         if is_noise(text):
             return
         lines = self._lines.get(unit)
         if lines is None:
             lines = self._lines[unit] = deque(maxlen=_KEPT)
         lines.append((invocation, text))
-        self.on_line(unit, invocation, text)
 
     def lines(self, unit: str, invocation: str) -> tuple[str, ...]:
         """Return the last lines of one invocation that were seen, the oldest first."""

@@ -56,6 +56,7 @@ class Store:
         self._key_path = state / "digest.key"
         self._started_path = runtime / "started.json"
         self._restarts_path = runtime / "restarts.json"
+        self._slow_path = runtime / "slow.json"
         self.allocation = _read_allocation(self._allocation_path)
         self.stopped = _read_names(self._stopped_path)
         """Addresses that an operator stopped."""
@@ -63,6 +64,8 @@ class Store:
         """Units that were started, or found running, since this boot, and not stopped by streamd."""
         self.restarts = _read_counts(self._restarts_path)
         """Automatic restarts of a unit that systemd was told to forget, so that its backoff begins anew."""
+        self.slow = _read_names(self._slow_path)
+        """Units that were made to be restarted slowly."""
 
     def digest_key(self) -> bytes:
         """Return the key of the digests of secrets, made at the first call; without it a digest could be guessed."""
@@ -96,6 +99,12 @@ class Store:
         if started != self.started:
             self.started = started
             _write_json(self._started_path, sorted(started))
+
+    def keep_slow(self, slow: frozenset[str]) -> None:
+        """Remember which units were made to be restarted slowly."""
+        if slow != self.slow:
+            self.slow = slow
+            _write_json(self._slow_path, sorted(slow))
 
     def keep_restarts(self, restarts: Mapping[str, int]) -> None:
         """Remember the counts."""

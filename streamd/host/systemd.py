@@ -34,6 +34,7 @@ _PARALLEL: Final = 16
 _NUDGE_SECONDS: Final = 1.0
 """An FFmpeg blocked in a call ignores one SIGTERM and ends at the second."""
 _RECENT_JOBS: Final = 4096
+_ATTEMPTS: Final = 3
 _OUR_PATH: Final = re.compile(r"/org/freedesktop/systemd1/unit/streamd(?:_2d(?:output|ingest)_40|_2eslice|_2d)")
 
 Variants = list[list[Any]]
@@ -135,11 +136,12 @@ class Systemd:
             return await self._get(path, _SERVICE, name)
 
         try:
+            sub, invocation = await self._sub_and_invocation(path)
             status = UnitStatus(
                 unit=unit.name,
                 pid=await service("MainPID"),
                 restarts=await service("NRestarts"),
-                invocation=bytes(await self._get(path, _UNIT, "InvocationID")).hex(),
+                invocation=invocation,
             )
             since = await self._get(path, _UNIT, "StateChangeTimestamp")
             if unit.active == "active":
@@ -149,14 +151,32 @@ class Systemd:
                 return Details(status=status, since=since)
             return Details(
                 status=status,
+                sub=sub,
                 since=since,
                 result=await service("Result"),
                 exit_code=await service("ExecMainCode"),
                 exit_status=await service("ExecMainStatus"),
-                next_try=since + await self._next_wait(path) if unit.sub == "auto-restart" else 0,
+                ran=await self._ran(path),
+                next_try=since + await self._next_wait(path) if sub == "auto-restart" else 0,
             )
         except SystemdError:
             return Details(status=UnitStatus(unit=unit.name))
+
+    async def _sub_and_invocation(self, path: str) -> tuple[str, str]:
+        """Return both of the same moment: before systemd 254 a unit that waits goes from one invocation to the next."""
+        sub = str(await self._get(path, _UNIT, "SubState"))
+        for _ in range(_ATTEMPTS):
+            before, invocation = sub, bytes(await self._get(path, _UNIT, "InvocationID")).hex()
+            sub = str(await self._get(path, _UNIT, "SubState"))
+            if sub == before:
+                break
+        return sub, invocation
+
+    async def _ran(self, path: str) -> int:
+        """Return for how long a unit that is no longer active was, in µs."""
+        entered = await self._get(path, _UNIT, "ActiveEnterTimestampMonotonic")
+        left = await self._get(path, _UNIT, "ActiveExitTimestampMonotonic")
+        return max(0, int(left) - int(entered)) if entered else 0
 
     async def _next_wait(self, path: str) -> int:
         """Return for how long a unit waits for its restart, in µs."""

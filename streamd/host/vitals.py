@@ -1,129 +1,79 @@
-"""Watches over the units that are up: their reports, their callers, and how their processes ended."""
+"""Watches over the units that are up: what they report, whether they do their work, and how their processes ended."""
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
 
-from streamd.host.logs import Logs
+from streamd.host.endings import Endings, Lines
 from streamd.host.progress import ProgressChannel
-from streamd.plan.cause import Cause, Ending, classify, stalled
+from streamd.plan.cause import stalled
 from streamd.plan.health import Verdict, Vitals, judge_input, judge_output
-from streamd.plan.observed import Details, Observed, ObservedUnit
-from streamd.plan.overview import Ended
+from streamd.plan.observed import Details, Observed
+from streamd.plan.pace import Pace
+from streamd.plan.patient import Patient
 from streamd.plan.progress import Meter, advance
 from streamd.plan.status import State
 from streamd.plan.unit import Address
 
-_LOG: Final = logging.getLogger(__name__)
 _SETTLED: Final = 30_000_000
 """µs after which a unit that did not get going would have been seen by the daemon before this one."""
-_CALLED: Final = "accept streamid ["
-"""What FFmpeg says at its level verbose when an SRT listener has got its caller."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Patient:
-    """A unit that is watched."""
-
-    address: Address
-    channel: str
-    """The loopback address that it reports to."""
-    kind: str
-    """Of its source or target: udp, srt, rtmp, …"""
-    is_listener: bool
-    stall_timeout: int
-    """µs; 0 for never."""
 
 
 class Ward:
     """All patients. Time is µs of the monotonic clock unless said."""
 
-    def __init__(self, channel: ProgressChannel, logs: Logs) -> None:
+    def __init__(self, channel: ProgressChannel, logs: Lines) -> None:
         """Take the edges that it listens to."""
         self._channel = channel
-        self._logs = logs
+        self.endings = Endings(logs)
         self._patients: dict[str, Patient] = {}
         self._by_channel: dict[str, str] = {}
         self._up: dict[str, tuple[str, int]] = {}
         """Invocation, and when it became active, of each unit that is up."""
+        self._waiting: frozenset[str] = frozenset()
+        self._slow: frozenset[str] = frozenset()
         self._meters: dict[str, Meter] = {}
-        self._called: dict[str, str] = {}
-        """The invocation in which a listener got its caller."""
-        self._classified: dict[str, tuple[str, int]] = {}
-        """The invocation and the restart count of the ending that was looked at last."""
-        self.endings: dict[str, Ended] = {}
-        """How each unit failed last."""
+        self.garbage: frozenset[str] = frozenset()
+        """Names of ingests that bring something else than a transport stream."""
         self.verdicts: dict[str, Verdict] = {}
-        logs.on_line = self._hear
 
-    def _hear(self, unit: str, invocation: str, text: str) -> None:
-        if _CALLED in text:
-            self._called[unit] = invocation
+    async def admit(
+        self, patients: Iterable[Patient], observed: Observed, details: Mapping[str, Details], slow: Collection[str]
+    ) -> None:
+        """Watch these units from now on, and no others; find out how those ended that have.
 
-    async def admit(self, patients: Iterable[Patient], observed: Observed, details: Mapping[str, Details]) -> None:
-        """Watch these units from now on, and no others; find out how those ended that have."""
+        Args:
+            patients: the units.
+            observed: what systemd has.
+            details: of those.
+            slow: names of units that were made to be restarted slowly.
+        """
         self._patients = {found.address.unit: found for found in patients}
         self._by_channel = {found.channel: name for name, found in self._patients.items()}
-        for known in (self._meters, self._called, self._classified, self.endings):
-            for gone in known.keys() - self._patients.keys():
-                del known[gone]
+        self._slow = frozenset(slow)
+        self.endings.keep(self._patients.keys())
         up: dict[str, tuple[str, int]] = {}
-        for name in self._patients:
+        waiting = set()
+        for name, patient in self._patients.items():
             unit, detail = observed.units.get(name), details.get(name)
-            if unit is None or detail is None or unit.active != "active":
+            if unit is None or detail is None:
+                continue
+            if unit.is_waiting or unit.active == "failed":
+                waiting.add(name)
+                await self.endings.look(patient, detail, Pace.SLOW if name in slow else Pace.QUICK)
+            if unit.active != "active":
                 continue
             invocation = detail.status.invocation
             up[name] = (invocation, detail.active_since)
             if name in self._up and self._up[name][0] != invocation:
                 self._meters.pop(name, None)
-            elif name not in self._up and self._patients[name].is_listener and self._called.get(name) != invocation:
-                await self._recall_caller(name, invocation)
+            elif name not in self._up and patient.is_listener and not self.endings.has_caller(name, invocation):
+                await self.endings.recall_caller(name, invocation)
         for name in self._meters.keys() - up.keys():
             del self._meters[name]
-        self._up = up
-        for name in self._patients:
-            unit, detail = observed.units.get(name), details.get(name)
-            if unit and detail and (unit.is_waiting or unit.active == "failed"):
-                await self._look_at_ending(self._patients[name], unit, detail)
-        self._logs.forget(set(self._patients))
-
-    async def _recall_caller(self, name: str, invocation: str) -> None:
-        """Find out whether a listener that was there before the daemon has its caller."""
-        lines = self._logs.lines(name, invocation) or await self._logs.recall(invocation)
-        if any(_CALLED in line for line in lines):
-            self._called[name] = invocation
-
-    async def _look_at_ending(self, patient: Patient, unit: ObservedUnit, detail: Details) -> None:
-        name = unit.name
-        # Before systemd 254 what waits is the next invocation already.
-        invocation = self._up_before(name, detail) if unit.sub == "start-pre" else detail.status.invocation
-        key = (invocation, detail.status.restarts)
-        if self._classified.get(name) == key:
-            return
-        self._classified[name] = key
-        lines = self._logs.lines(name, invocation) or await self._logs.recall(invocation)
-        ended = self.endings.get(name)
-        failure = classify(
-            Ending(
-                result=detail.result,
-                code=detail.exit_code,
-                status=detail.exit_status,
-                lines=lines,
-                kind=patient.kind,
-                listener=patient.is_listener,
-                is_input=not patient.address.output,
-            )
-        )
-        if ended and ended.failure.cause is Cause.STALLED and not ended.mended and failure.cause is Cause.UNKNOWN:
-            failure = ended.failure
-        self.endings[name] = Ended(failure, detail.since)
-
-    def _up_before(self, name: str, detail: Details) -> str:
-        return self._logs.last_invocation(name, but=detail.status.invocation)
+        self._up, self._waiting = up, frozenset(waiting)
 
     def listen(self, port: int) -> None:
         """Take reports on this UDP port."""
@@ -134,24 +84,25 @@ class Ward:
         self._channel.close()
 
     def tick(self) -> bool:
-        """Read the reports and judge anew; tell whether a verdict differs from the last."""
+        """Read the reports and judge anew; tell whether there is something new to show."""
         now = time.monotonic_ns() // 1000
         for channel, report in self._channel.read().items():
             name = self._by_channel.get(channel)
             if name in self._up and not report.is_last:
                 self._meters[name] = advance(self._meters.get(name), report, now)
+        news = self.endings.renew()
         verdicts = self._judge(now)
         for name, verdict in verdicts.items():
-            ended = self.endings.get(name)
-            if verdict.state is State.RUNNING and ended and not ended.mended:
-                self.endings[name] = replace(ended, mended=True)
-        changed = verdicts != self.verdicts
+            if verdict.state is State.RUNNING:
+                self.endings.mend(name)
+        news = news or verdicts != self.verdicts
         self.verdicts = verdicts
-        return changed
+        return news
 
     def _judge(self, now: int) -> dict[str, Verdict]:
         if not self._channel.opened_at:
-            return {}
+            cause = "whether its stream flows is not known, since another process has the progress port"
+            return dict.fromkeys(self._up, Verdict(state=State.RUNNING, cause=cause))
         vitals = {name: self._vitals(name) for name in self._up}
         found = {}
         for name, vital in vitals.items():
@@ -170,7 +121,8 @@ class Ward:
             is_adopted=0 < active_since < self._channel.opened_at - _SETTLED,
             meter=self._meters.get(name),
             is_listener=self._patients[name].is_listener,
-            connected=self._called.get(name) == invocation,
+            connected=self.endings.has_caller(name, invocation),
+            is_garbage=name in self.garbage,
         )
 
     def stuck(self) -> list[Address]:
@@ -180,8 +132,14 @@ class Ward:
     def note_stall(self, address: Address) -> None:
         """Remember that a unit is being restarted because it is stuck."""
         verdict = self.verdicts.get(address.unit)
-        failure = stalled(verdict.cause if verdict else "it sent nothing")
-        self.endings[address.unit] = Ended(failure, time.time_ns() // 1000)
+        self.endings.note(address.unit, stalled(verdict.cause if verdict else "it sent nothing"))
+
+    def repaced(self) -> Iterator[tuple[Address, Pace]]:
+        """Yield each unit that waits for its restart and should wait for another time than it was made for."""
+        for name in self._waiting:
+            pace = self.endings.paces.get(name)
+            if pace is not None and (pace is Pace.SLOW) is not (name in self._slow):
+                yield self._patients[name].address, pace
 
     def meter(self, address: Address) -> tuple[Meter | None, int]:
         """Return the meter of a unit that is up, and when it became active; 0 for one that is not."""

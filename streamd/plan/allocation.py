@@ -62,38 +62,37 @@ def allocate(
 
 def _channels(previous: Mapping[str, str], routes: list[Route]) -> dict[str, str]:
     wanting = [f"{route.name}/{output.name}" for route in routes for output in route.outputs]
-    wanting += [route.name for route in routes]
-    channels = {name: previous[name] for name in wanting if name in previous}
-    taken = set(channels.values())
-    for name in wanting:
-        if name in channels:
-            continue
-        # From a hash of the name, so that what is away for a while has its address again.
-        start = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
-        size = PROGRESS_NETWORK.num_addresses
-        found = (str(PROGRESS_NETWORK[(start + step) % size]) for step in range(size))
-        channels[name] = next(address for address in found if address not in taken)
-        taken.add(channels[name])
-    return channels
+    return _addresses(previous, [route.name for route in routes] + wanting, PROGRESS_NETWORK)
 
 
 def _groups(previous: Mapping[str, str], names: list[str], settings: Settings) -> dict[str, str]:
-    network = IPv4Network(settings.relay_groups)
-    groups = {name: group for name, group in previous.items() if IPv4Address(group) in network}
+    return _addresses(previous, names, IPv4Network(settings.relay_groups))
+
+
+def _addresses(previous: Mapping[str, str], names: list[str], network: IPv4Network) -> dict[str, str]:
+    """Return an address for each name, as long as there are any; who is away keeps his until another needs it."""
+    found = {name: address for name, address in previous.items() if IPv4Address(address) in network}
     present = set(names)
+    if len(found) > _MOST_AWAY + len(present):
+        found = {name: address for name, address in found.items() if name in present}
+    holder = {address: name for name, address in found.items()}
     for name in names:
-        if name in groups:
+        if name in found:
             continue
-        # From a hash of the name, so that a route gets the same group again even where the state was lost.
+        # From a hash of the name, so that it gets the same address again even where the state was lost.
         start = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
-        holder = {group: other for other, group in groups.items()}
         for step in range(network.num_addresses):
-            group = str(network[(start + step) % network.num_addresses])
-            if holder.get(group) not in present:
-                groups.pop(holder.get(group, ""), None)
-                groups[name] = group
+            address = str(network[(start + step) % network.num_addresses])
+            if holder.get(address) not in present:
+                found.pop(holder.get(address, ""), None)
+                found[name] = address
+                holder[address] = name
                 break
-    return groups
+    return found
+
+
+_MOST_AWAY: Final = 10_000
+"""Names that are remembered though they are away: a program may make and remove routes for years."""
 
 
 def _ports(

@@ -56,6 +56,10 @@ class Ending:
     listener: bool = False
     """It waits for a caller."""
     is_input: bool = False
+    ran: int = 0
+    """For how long it had been up, in µs; 0 when unknown."""
+    before: Cause | None = None
+    """Why it ended the time before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +121,9 @@ def _of_side(cause: Cause, ending: Ending) -> Cause:
     """Return what an error that both sides may have means for this one."""
     if cause is not Cause.CONNECTION_LOST:
         return cause
+    if ending.kind == "rtmp" and not ending.is_input and 0 < ending.ran < _AT_ONCE and ending.before in _HUNG_UP:
+        # A server that takes neither this key nor this path says nothing and hangs up, time and again.
+        return Cause.REJECTED
     if ending.listener and ending.kind == "srt":
         return Cause.CALLER_LEFT
     return Cause.INPUT_LOST if ending.is_input else cause
@@ -128,6 +135,9 @@ def _failure(cause: Cause, line: str = "") -> Failure:
 
 
 _EXITED, _KILLED, _DUMPED = 1, 2, 3
+_AT_ONCE: Final = 10_000_000
+"""µs that an RTMP output takes to find out what it sends, to connect, and to be hung up on."""
+_HUNG_UP: Final = (Cause.CONNECTION_LOST, Cause.REJECTED)
 _PREFIX: Final = re.compile(
     r"^(?:\[[^\]@]* @ 0x[0-9a-f]+\] |\[(?:fatal|error|warning|panic|info|verbose)\] |\d\d:\d\d:\d\d\.\d+/\S+ )+"
 )
@@ -195,7 +205,7 @@ _STATUSES: Final = {
 }
 """Exit statuses of FFmpeg 7.1, which are 256 less the number of the error (errno(3))."""
 
-_SLOW: Final = frozenset({Cause.AUTHENTICATION, Cause.REJECTED, Cause.PASSPHRASE, Cause.TLS, Cause.UNSUPPORTED})
+_SLOW: Final = frozenset({Cause.AUTHENTICATION, Cause.REJECTED, Cause.PASSPHRASE, Cause.TLS})
 
 _WORDS: Final = {
     Cause.REFUSED: (
@@ -215,7 +225,7 @@ _WORDS: Final = {
         "Check the stream key, or user and password, and set it anew with: streamctl set ROUTE/OUTPUT --key-file FILE.",
     ),
     Cause.REJECTED: (
-        "the server rejected the stream",
+        "the server rejected the stream, or hung up as soon as it began",
         "Check the path and the key; another encoder may be publishing there, or the event may not have begun.",
     ),
     Cause.PASSPHRASE: (

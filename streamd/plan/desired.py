@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from streamd.plan.allocation import Allocation
 from streamd.plan.ffmpeg import Command, Endpoint, ingest_command, output_command
 from streamd.plan.status import State
-from streamd.plan.unit import LISTENER_LONGEST, RESTART_LONGEST, Address, DesiredUnit
+from streamd.plan.unit import Address, DesiredUnit
 from streamd.route.claims import Claim, input_claim, output_claim, with_port
 from streamd.route.model import Credential, Limits, Output, Route, Settings, UdpSource, UdpTarget
 
@@ -159,7 +159,7 @@ def _unit(
         secret_digests={name: facts.digests[name] for name in names},
         limits=limits,
         has_claim=claim is not None,
-        longest_delay=LISTENER_LONGEST if address.output and claim is not None else RESTART_LONGEST,
+        is_listener=bool(address.output) and claim is not None,
     )
 
 

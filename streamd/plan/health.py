@@ -15,6 +15,7 @@ from streamd.plan.status import State
 CONNECT_ALLOWANCE: Final = 10_000_000
 """µs that a start may take beyond the stall time-out: probing takes up to 5 s, and so may a connection; an FFmpeg that
 gives up by itself says why, which is worth waiting for."""
+GARBAGE: Final = "what arrives is no MPEG-TS"
 SLOW: Final = 0.9
 FAST: Final = 1.1
 """Speeds beyond which a warning is due when they last for half a minute."""
@@ -34,6 +35,8 @@ class Vitals:
     """It waits for a caller."""
     connected: bool = False
     """A listener has its caller."""
+    is_garbage: bool = False
+    """What an ingest passed on last was no transport stream."""
 
     def moved_at(self) -> int:
         """Return when something last moved, 0 for never."""
@@ -66,6 +69,8 @@ class Verdict:
 
 def judge_input(vitals: Vitals, now: int) -> Verdict:
     """Return the state of an ingest that is up."""
+    if vitals.is_moving(now) and vitals.is_garbage:
+        return Verdict(state=State.STARVED, cause=GARBAGE)
     if vitals.is_moving(now) or vitals.is_believed(now):
         return Verdict(state=State.RUNNING, cause=_pace(vitals, now))
     if vitals.is_listener and not vitals.connected and not vitals.moved_at():
@@ -89,6 +94,9 @@ def judge_output(vitals: Vitals, source: Vitals | None, now: int, *, stall_timeo
         return Verdict(state=State.RUNNING, cause=_pace(vitals, now))
     if source is None:
         return Verdict(state=State.STARVED, cause="its input is not up")
+    if source.is_garbage:
+        # Whatever it does not send, no restart would help.
+        return Verdict(state=State.STARVED, cause="its input gives no MPEG-TS")
     moved = vitals.moved_at()
     if not source.is_moving(now):
         fresh = now - max(source.watched_since, vitals.watched_since) <= BREAK

@@ -48,6 +48,8 @@ class Details:
     """What systemd tells of one unit when it is asked for it alone."""
 
     status: UnitStatus
+    sub: str = ""
+    """SubState, of one that waits or failed; read together with the invocation, of which a list says nothing."""
     since: int = 0
     """When its state changed last: µs since 1970, 0 when unknown."""
     active_since: int = 0
@@ -58,6 +60,8 @@ class Details:
     """ExecMainCode: CLD_EXITED (1), CLD_KILLED (2) or CLD_DUMPED (3); 0 while the process runs."""
     exit_status: int = 0
     """ExecMainStatus: the exit status, or the number of the signal."""
+    ran: int = 0
+    """For how long its last process had been up when it ended, in µs; 0 when unknown."""
     next_try: int = 0
     """When a unit that waits for its restart is started: µs since 1970, 0 when unknown."""
 

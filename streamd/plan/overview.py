@@ -55,6 +55,8 @@ class Scene:
     """By unit name: what was judged of those that are up; of one that is missing nothing is known."""
     endings: Mapping[str, Ended] = field(default_factory=dict)
     """By unit name: how it failed last."""
+    next_tries: Mapping[str, int] = field(default_factory=dict)
+    """By unit name: when the next try is, in µs since 1970, where systemd does not know."""
     problems: Mapping[str, str] = field(default_factory=dict)
     """By unit name: why its last step failed."""
     diagnostics: tuple[Diagnostic, ...] = ()
@@ -180,7 +182,7 @@ def _judge(address: Address, scene: Scene) -> Condition:
         cause=cause,
         since=_since(state, details, scene.previous.get(name), scene.now),
         unit=details.status,
-        trouble=_trouble(state, ended, details),
+        trouble=_trouble(state, ended, details.next_try or scene.next_tries.get(name, 0)),
     )
 
 
@@ -194,7 +196,7 @@ def _since(state: State, details: Details, previous: Condition | None, now: int)
 _JUDGED: Final = (State.RUNNING, State.STALLED, State.STARVED, State.WAITING)
 
 
-def _trouble(state: State, ended: Ended | None, details: Details) -> Trouble:
+def _trouble(state: State, ended: Ended | None, next_try: int) -> Trouble:
     if ended is None:
         return NO_TROUBLE
     failure = ended.failure
@@ -202,7 +204,7 @@ def _trouble(state: State, ended: Ended | None, details: Details) -> Trouble:
     return Trouble(
         reason=failure.cause.value if is_present else "",
         advice=failure.advice if is_present else "",
-        next_try=details.next_try if state is State.BACKOFF else 0,
+        next_try=next_try if state is State.BACKOFF else 0,
         last_error=f"{failure.sentence}: {failure.line}" if failure.line else failure.sentence,
         last_error_at=ended.at,
     )

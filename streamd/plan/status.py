@@ -103,6 +103,14 @@ class Statistics:
     """Frames dropped."""
     duplicated: int | None = None
     """Frames duplicated."""
+    drops: int | None = None
+    """Datagrams that the kernel threw away since the process began, because FFmpeg did not read them in time."""
+    sampled: int | None = None
+    """TS packets of an input that were looked at, since its process began or the daemon did, whichever was later."""
+    continuity_errors: int | None = None
+    """Of those, where the continuity counter was wrong: packets are missing, out of order or repeated."""
+    ts_errors: int | None = None
+    """Of those, marked as damaged; and places where something else stood between packets."""
     cpu: int | None = None
     """Processor time used by the whole unit, in µs."""
     memory: int | None = None

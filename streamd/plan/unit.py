@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Final
 
 from streamd.plan.ffmpeg import Command
+from streamd.plan.pace import Pace, delays
 from streamd.route.model import Credential, Limits
 
 UNIT_PATTERNS: Final = ("streamd-output@*.service", "streamd-ingest@*.service", "streamd*.slice")
@@ -23,11 +24,17 @@ BACKOFF_HELPER: Final = "/usr/libexec/streamd/backoff"
 
 RESTART_STEPS_SINCE: Final = 254
 """The systemd version that brought RestartSteps= and RestartMaxDelaySec=."""
-RESTART_FIRST: Final = 500
-RESTART_LONGEST: Final = 30_000
-LISTENER_LONGEST: Final = 2_000
-"""ms; FFmpeg ends when a caller leaves its listener, which is no failure: the next caller is not to wait for long."""
 RESTART_STEPS: Final = 8
+
+LOG_FILTERS_SINCE: Final = 253
+"""The systemd version that brought LogFilterPatterns=."""
+CHATTER: Final = (
+    # What a decoder says that looks at the first packets, before the first key frame. Nothing is decoded later.
+    r"\[error\] (non-existing [SP]PS \d+ referenced|decode_slice_header error|no frame!)",
+    # What a listener's FFmpeg says on the level on which it says who called.
+    r"\[(verbose|info)\] (?!accept streamid)",
+)
+"""What the journal does not take of an FFmpeg's lines; expressions of pcre2pattern(3)."""
 
 INFINITY: Final = 2**64 - 1
 """How systemd's D-Bus properties of type t say "no limit"."""
@@ -105,8 +112,8 @@ class DesiredUnit:
     limits: Limits
     has_claim: bool
     """Whether it binds a port of this host, so that it must wait for whoever is leaving that port."""
-    longest_delay: int = RESTART_LONGEST
-    """The longest wait before an automatic restart, in ms."""
+    is_listener: bool = False
+    """Whether it waits for SRT callers."""
 
     @property
     def name(self) -> str:
@@ -128,6 +135,14 @@ class DesiredUnit:
         )
 
     @property
+    def user(self) -> str:
+        """Return the name of the user that DynamicUser= makes for this unit.
+
+        Without one systemd takes what stands before the @ of the unit's name, and all outputs would be the same user.
+        """
+        return f"streamd-{hashlib.sha256(self.name.encode()).hexdigest()[:12]}"
+
+    @property
     def description(self) -> str:
         """Return the unit's Description."""
         return f"{self.title} {self.fingerprint}"
@@ -147,10 +162,15 @@ class DesiredUnit:
             ("TasksMax", "t", DEFAULT_TASKS if limits.tasks is None else limits.tasks),
         ]
 
-    def properties(self, systemd_version: int) -> list[Property]:
+    def properties(self, systemd_version: int, pace: Pace = Pace.QUICK, *, made: int = 0) -> list[Property]:
         """Return all properties for StartTransientUnit; one that a systemd does not know fails the whole call.
 
         What is the same for all units stands in the drop-in files under units/, where an administrator can read it.
+
+        Args:
+            systemd_version: such as 257.
+            pace: how soon systemd is to start it again when it ends.
+            made: a number that is another one each time.
         """
         # The first is the same for all, so that whoever follows the journal can ask for the lines of all units.
         fields = ["STREAMD_ENGINE=ffmpeg", f"STREAMD_ROUTE={self.address.route}"]
@@ -161,24 +181,29 @@ class DesiredUnit:
             ("Type", "s", "exec"),
             ("ExecStart", "a(sasb)", [[self.command.argv[0], list(self.command.argv), False]]),
             ("Slice", "s", route_slice(self.address.route)),
+            ("User", "s", self.user),
             ("CollectMode", "s", "inactive-or-failed"),
             ("SyslogIdentifier", "s", str(self.address)),
             ("LogExtraFields", "aay", [field.encode() for field in fields]),
             ("StartLimitIntervalUSec", "t", 0),
         ]
+        if systemd_version >= LOG_FILTERS_SINCE:
+            properties.append(("LogFilterPatterns", "a(bs)", [[False, pattern] for pattern in CHATTER]))
         if self.command.preset:
             properties.append(("LoadCredential", "a(ss)", [["secrets", self.preset_path]]))
+        wait = delays(pace, self.name, listener=self.is_listener)
         if systemd_version >= RESTART_STEPS_SINCE:
             properties += [
-                ("RestartUSec", "t", RESTART_FIRST * 1000),
+                ("RestartUSec", "t", wait.first * 1000),
                 ("RestartSteps", "u", RESTART_STEPS),
-                ("RestartMaxDelayUSec", "t", self.longest_delay * 1000),
+                ("RestartMaxDelayUSec", "t", wait.longest * 1000),
             ]
         else:
             # Its own delay cannot grow there: a helper before each start waits instead.
+            helper = [BACKOFF_HELPER, str(wait.first), str(wait.longest), str(made)]
             properties += [
                 ("RestartUSec", "t", 100_000),
-                ("ExecStartPre", "a(sasb)", [[BACKOFF_HELPER, [BACKOFF_HELPER, str(self.longest_delay)], False]]),
+                ("ExecStartPre", "a(sasb)", [[helper[0], helper, False]]),
             ]
         return properties
 

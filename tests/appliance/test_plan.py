@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.appliance.host import (
     CONF,
+    incarnation,
     incarnations,
     is_active,
     journal,
@@ -183,6 +184,16 @@ def test_percent_signs_in_arguments_survive_systemd() -> None:
     restarts = show(unit_of("a/x"), "NRestarts")
     wait_until(lambda: show(unit_of("a/x"), "NRestarts") != restarts, 30, "nobody listens, so it is restarted")
     assert streamid in wait_until(argument, 10, "it runs again")
+
+
+def test_every_output_runs_as_a_user_of_its_own() -> None:
+    """What one of them is, the kernel lets it signal and trace."""
+    write_route("a", ROUTE.format(port=5000, listen=9100) + '[output.more]\nurl = "udp://127.0.0.1:6009"\n')
+    wait_active(("a", "a/x", "a/more"))
+    pids = [incarnation(name).pid for name in ("a", "a/x", "a/more")]
+    users = {Path(f"/proc/{pid}/status").read_text().split("\nUid:\t")[1].split("\t")[0] for pid in pids}
+    assert len(users) == 3
+    assert "0" not in users
 
 
 def test_every_unit_stands_in_its_slice_with_its_fields() -> None:

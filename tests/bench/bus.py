@@ -30,8 +30,9 @@ from dbus_next import Message, Variant
 from streamd.bus.connection import connect_system_bus, ready_reply
 from streamd.bus.names import BUS_NAME, DBUS, DBUS_PATH, MANAGER, OBJECT_MANAGER, OUTPUT, PROPERTIES, ROOT, output_path
 from streamd.bus.transport import marshal
-from streamd.host.vitals import Patient, Ward
+from streamd.host.vitals import Ward
 from streamd.plan.observed import Details, Observed, ObservedUnit
+from streamd.plan.patient import Patient
 from streamd.plan.progress import Report
 from streamd.plan.status import Statistics, Status, UnitStatus
 from streamd.plan.unit import ROOT_SLICE, Address, route_slice
@@ -164,6 +165,7 @@ async def reporter(status: Status) -> tuple[Reporter, Ward]:
         ],
         Observed(units={name: ObservedUnit(name=name) for name in addresses}),
         {name: Details(status=UnitStatus(unit=name, invocation="ab" * 16), active_since=1) for name in addresses},
+        (),
     )
     for _ in range(3):
         ward.tick()

@@ -13,7 +13,7 @@ import pytest
 from streamd.bus.connection import BusError, Message, MessageFlag, NameTakenError, connect_system_bus
 from streamd.bus.control import BusyError, DisabledError
 from streamd.bus.service import Service
-from streamd.plan.status import State
+from streamd.plan.status import State, Statistics
 from tests.bus.stage import (
     MANAGER,
     OBJECT_MANAGER,
@@ -46,8 +46,13 @@ async def refused(coroutine: object) -> BusError:
     return caught.value
 
 
+WELL = {"Reason": "", "Advice": "", "NextTry": 0, "LastError": "", "LastErrorAt": 0}
+
+
 async def test_every_property_reads_as_published(bus: str) -> None:
     async with stage(bus) as it:
+        address = "studio-a/1st_rack"
+        it.control.meters[address] = Statistics(address=address, bitrate=5_000_000, bytes=1 << 40, uptime=60_000_000)
         manager = await it.call(ROOT, PROPERTIES, "GetAll", "s", MANAGER)
         assert manager["Version"] == "1.2.3"
         assert (manager["Routes"], manager["Outputs"]) == (2, 2)
@@ -72,6 +77,7 @@ async def test_every_property_reads_as_published(bus: str) -> None:
             "URL": "udp://0.0.0.0:5000",
             "Group": "239.255.0.1:20000",
             "Broken": False,
+            "Overall": "backoff",
             "Outputs": ["/org/streamd1/output/studio_2da/youtube", OUTPUT_PATH],
             "State": "running",
             "Cause": "",
@@ -80,6 +86,10 @@ async def test_every_property_reads_as_published(bus: str) -> None:
             "PID": 4700,
             "Restarts": 0,
             "Invocation": "",
+            **WELL,
+            "Bitrate": 0,
+            "Bytes": 0,
+            "Uptime": 0,
         }
         output = await it.call(OUTPUT_PATH, PROPERTIES, "GetAll", "s", "org.streamd1.Output")
         assert output == {
@@ -98,6 +108,10 @@ async def test_every_property_reads_as_published(bus: str) -> None:
             "PID": 4711,
             "Restarts": 2,
             "Invocation": "ab" * 16,
+            **WELL,
+            "Bitrate": 5_000_000,
+            "Bytes": 1 << 40,
+            "Uptime": 60_000_000,
         }
         for name, value in output.items():
             assert await it.call(OUTPUT_PATH, PROPERTIES, "Get", "ss", "org.streamd1.Output", name) == value

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamd.plan.allocation import Allocation, allocate
+from streamd.plan.allocation import PROGRESS_NETWORK, Allocation, allocate
 from streamd.route.model import Settings
-from tests.unit.make import route
+from tests.unit.make import route, udp_output
 
 NOTHING = Allocation()
 
@@ -81,3 +83,19 @@ def test_nobody_shares_and_nobody_moves(names: list[str], later: list[str], in_u
     for name in set(names) & set(later):
         assert second.groups[name] == first.groups[name]
         assert second.ports.get(name) == first.ports.get(name)
+
+
+def test_every_unit_has_a_channel_of_its_own_and_keeps_it() -> None:
+    routes = [route(f"r{number}", *(udp_output(f"o{index}") for index in range(20))) for number in range(101)]
+    first = allocate(NOTHING, routes, Settings(), ())
+    assert len(first.channels) == len(set(first.channels.values())) == 101 * 21
+    assert all(IPv4Address(address) in PROGRESS_NETWORK for address in first.channels.values())
+    away = allocate(first, routes[:1], Settings(), ())
+    more = allocate(away, [routes[0], route("another", udp_output("x"))], Settings(), ())
+    again = allocate(more, routes, Settings(), ())
+    assert {name: again.channels[name] for name in first.channels} == first.channels
+
+
+def test_names_that_are_away_are_not_remembered_without_end() -> None:
+    many = Allocation(channels={f"gone/{number}": f"127.65.{number // 250}.{number % 250}" for number in range(10_100)})
+    assert allocate(many, [route("a")], Settings(), ()).channels.keys() == {"a"}

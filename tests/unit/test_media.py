@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from streamd.plan.continuity import Scan, Tally
 from tests.appliance.media import ts, tsmux
 from tests.appliance.media.count import Checker
 from tests.appliance.media.stream import DATAGRAM, Stream, index_of, same, time_of
@@ -102,6 +103,17 @@ def test_counters_and_clocks_go_on_where_it_goes_round(stream: Stream) -> None:
                 splices += 1
     assert clocks == sorted(set(clocks))
     assert splices >= 2
+
+
+def test_continuity_is_kept_round_after_round_and_a_missing_datagram_breaks_it(stream: Stream) -> None:
+    whole, broken = Scan(), Scan()
+    for index in range(3 * len(stream)):
+        whole.feed(stream.datagram(index))
+        if index != 100:
+            broken.feed(stream.datagram(index))
+    assert whole.tally == Tally(packets=7 * 3 * len(stream))
+    # Of the private PID and of the picture's.
+    assert broken.tally.continuity_errors == 2
 
 
 def test_a_checker_counts_what_is_wrong(stream: Stream) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from streamd.plan.allocation import Allocation
+from streamd.plan.cause import Ending, Failure, classify
 from streamd.plan.desired import Absent, without_password
+from streamd.plan.health import Verdict
 from streamd.plan.observed import Details, Observed, ObservedUnit
-from streamd.plan.overview import CALM_AFTER, RouteEntry, Scene, calmed, judge, overview
-from streamd.plan.status import State, UnitStatus
+from streamd.plan.overview import CALM_AFTER, Ended, RouteEntry, Scene, calmed, conditions, judge, overview
+from streamd.plan.status import State, Status, Trouble, UnitStatus
 from streamd.route.model import Route
 from tests.unit.make import SETTINGS, desired, route, running, udp_output, unit_of
 
@@ -39,6 +43,67 @@ def unit(active: str, sub: str) -> ObservedUnit:
 )
 def test_states(observed: ObservedUnit | None, absent: Absent | None, problem: str, state: State, cause: str) -> None:
     assert judge(observed, absent, problem) == (state, cause)
+
+
+LOST = classify(Ending(code=1, status=1, lines=("[error] x: Connection refused",), kind="rtmp"))
+LEFT = classify(Ending(code=1, status=1, kind="srt", listener=True))
+STUCK = Verdict(state=State.STALLED, cause="it sends nothing, and its input gives", restart=True)
+
+
+@pytest.mark.parametrize(
+    ("observed", "verdict", "failure", "state", "cause"),
+    [
+        (unit("active", "running"), STUCK, None, State.STALLED, STUCK.cause),
+        (unit("active", "running"), Verdict(state=State.WAITING, cause="w"), LOST, State.WAITING, "w"),
+        (unit("activating", "auto-restart"), STUCK, LOST, State.BACKOFF, "nobody listens at the destination's port"),
+        (unit("activating", "start-pre"), None, LEFT, State.WAITING, "its caller left, it listens again"),
+        (unit("failed", "failed"), None, LOST, State.FAILED, "nobody listens at the destination's port"),
+        (unit("deactivating", "stop-sigterm"), STUCK, LOST, State.STOPPING, ""),
+        (None, STUCK, LOST, State.STARTING, ""),
+    ],
+)
+def test_what_moves_and_how_it_ended_count(
+    observed: ObservedUnit | None, verdict: Verdict | None, failure: Failure | None, state: State, cause: str
+) -> None:
+    assert judge(observed, None, "", verdict=verdict, failure=failure) == (state, cause)
+
+
+def trouble(state: State, *, mended: bool = False) -> Trouble:
+    sub = "running" if state is State.RUNNING else "auto-restart"
+    active = "active" if state is State.RUNNING else "activating"
+    name = unit_of("a/x")
+    wanted = desired(route("a", udp_output("x")))
+    observed = Observed(units={name: ObservedUnit(name=name, active=active, sub=sub)})
+    seen = replace(
+        scene(route("a", udp_output("x")), observed=observed),
+        desired=wanted,
+        endings={name: Ended(LOST, 5, mended=mended)},
+        next_tries={name: 99},
+    )
+    return overview(seen).routes[0].outputs[0].trouble
+
+
+def test_trouble_that_is_over_leaves_its_last_error_and_nothing_else() -> None:
+    present, past = trouble(State.BACKOFF), trouble(State.RUNNING, mended=True)
+    assert (present.reason, present.next_try, bool(present.advice)) == ("refused", 99, True)
+    assert (past.reason, past.next_try, past.advice) == ("", 0, "")
+    told = "nobody listens at the destination's port: x: Connection refused"
+    assert (present.last_error, present.last_error_at) == (past.last_error, past.last_error_at) == (told, 5)
+
+
+def test_a_state_that_systemd_does_not_know_of_counts_from_when_it_was_seen() -> None:
+    name = unit_of("a/x")
+    first = scene(route("a", udp_output("x")))
+    details = {name: Details(status=UnitStatus(unit=name, invocation="i"), since=10)}
+
+    def later(verdict: Verdict, now: int, before: Status | None) -> Status:
+        previous = conditions(before) if before else {}
+        return overview(replace(first, details=details, verdicts={name: verdict}, previous=previous, now=now))
+
+    starts = later(Verdict(state=State.RUNNING), 20, None)
+    stalls = later(STUCK, 30, starts)
+    still = later(STUCK, 40, stalls)
+    assert [it.routes[0].outputs[0].since for it in (starts, stalls, still)] == [10, 30, 30]
 
 
 def scene(*routes: Route, observed: Observed | None = None, broken: str = "") -> Scene:

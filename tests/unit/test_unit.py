@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+from dataclasses import astuple
+
 from streamd.plan.desired import HostFacts
+from streamd.plan.pace import Pace, delays
 from streamd.plan.unit import Fingerprint, route_slice
 from streamd.route.model import Credential, Limits, SrtMode, SrtTarget
 from tests.unit.make import desired, route, udp_output, unit_of
@@ -19,17 +24,33 @@ def properties(version: int, **more: object) -> dict[str, tuple[str, object]]:
 def test_a_recent_systemd_backs_off_by_itself() -> None:
     made = properties(257)
     assert made["RestartSteps"] == ("u", 8)
-    assert made["RestartMaxDelayUSec"] == ("t", 30_000_000)
+    assert 24_000_000 <= made["RestartMaxDelayUSec"][1] <= 36_000_000  # type: ignore[operator]
     assert "ExecStartPre" not in made
+
+
+def test_a_recent_systemd_keeps_chatter_out_of_the_journal() -> None:
+    assert "LogFilterPatterns" not in properties(252)
+    signature, patterns = properties(257)["LogFilterPatterns"]
+    assert signature == "a(bs)"
+    assert isinstance(patterns, list)
+
+    def is_dropped(line: str) -> bool:
+        return any(not allow and re.search(pattern, line) for allow, pattern in patterns)
+
+    assert is_dropped("[h264 @ 0x561b5e2fb040] [error] non-existing PPS 0 referenced")
+    assert is_dropped("[info]   Stream #0:0: Data: none")
+    assert is_dropped("[AVIOContext @ 0x55] [verbose] Statistics: 1221248 bytes read, 0 seeks")
+    assert not is_dropped("[srt @ 0x7f5944000d00] [verbose] accept streamid [], length 0")
+    assert not is_dropped("[error] Error opening output file rtmp://ingest.example:1935/live/x.")
+    assert not is_dropped("[udp @ 0x562fe72b9480] [warning] Circular buffer overrun. Surviving")
 
 
 def test_systemd_252_gets_no_property_that_it_does_not_know_and_a_helper_instead() -> None:
     made = properties(252)
     assert not {"RestartSteps", "RestartMaxDelayUSec"} & made.keys()
-    assert made["ExecStartPre"] == (
-        "a(sasb)",
-        [["/usr/libexec/streamd/backoff", ["/usr/libexec/streamd/backoff", "30000"], False]],
-    )
+    first, longest = (str(wait) for wait in astuple(delays(Pace.QUICK, unit_of("a-b/x"))))
+    helper = "/usr/libexec/streamd/backoff"
+    assert made["ExecStartPre"] == ("a(sasb)", [[helper, [helper, first, longest, "0"], False]])
 
 
 def test_every_unit_has_its_slice_and_its_journal_fields() -> None:
@@ -38,6 +59,13 @@ def test_every_unit_has_its_slice_and_its_journal_fields() -> None:
     assert made["LogExtraFields"] == ("aay", [b"STREAMD_ENGINE=ffmpeg", b"STREAMD_ROUTE=a-b", b"STREAMD_OUTPUT=a-b/x"])
     assert made["StartLimitIntervalUSec"] == ("t", 0)
     assert "LoadCredential" not in made
+
+
+def test_every_unit_has_a_user_of_its_own() -> None:
+    units = desired(route("a", udp_output("x"), udp_output("y")), route("b", udp_output("x"))).units.values()
+    assert len({unit.user for unit in units}) == len(units) == 5
+    assert all(re.fullmatch(r"streamd-[0-9a-f]{12}", unit.user) for unit in units)
+    assert properties(252)["User"] == ("s", "streamd-" + hashlib.sha256(unit_of("a-b/x").encode()).hexdigest()[:12])
 
 
 def test_limits_are_always_set_so_that_they_can_be_taken_back() -> None:

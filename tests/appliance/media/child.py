@@ -47,6 +47,12 @@ def end(process: subprocess.Popen[Any], seconds: float = 5) -> None:
             process.wait()
 
 
+def inside(namespace: str) -> tuple[str, ...]:
+    """Return what runs the command behind it in a network namespace; nothing where that is empty."""
+    # nsenter executes the command in its own place, so that the process id is the command's.
+    return ("nsenter", f"--net=/run/netns/{namespace}") if namespace else ()
+
+
 class Child:
     """Runs a module of this package, with a command's line into it and a line of JSON out of it."""
 

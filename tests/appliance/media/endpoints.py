@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-from tests.appliance.media.child import Child, wait_until
+from tests.appliance.media.child import Child, inside, wait_until
 from tests.appliance.media.count import Count
 
 
@@ -26,6 +26,7 @@ class Sender(Child):
         bitrate: float | None = None,
         seconds: float | None = None,
         interface: str | None = None,
+        skip_every: int | None = None,
     ) -> None:
         """Set up a sender.
 
@@ -36,11 +37,13 @@ class Sender(Child):
             bitrate: in bit/s; the stream's own, 5 Mbit/s, if None.
             seconds: for how long; None until stopped.
             interface: IPv4 address of the interface that multicast leaves by.
+            skip_every: of so many datagrams one is lost.
         """
         options = [
             *(() if bitrate is None else ("--bitrate", str(bitrate))),
             *(() if seconds is None else ("--seconds", str(seconds))),
             *(() if interface is None else ("--interface", interface)),
+            *(() if skip_every is None else ("--skip-every", str(skip_every))),
         ]
         super().__init__("sender", str(stream), host, str(port), *options)
 
@@ -120,6 +123,7 @@ class SrtReceiver(_Receiver):
         passphrase: str | None = None,
         streamid: str | None = None,
         hidden: bool = False,
+        namespace: str = "",
     ) -> None:
         """Set up a receiver.
 
@@ -132,6 +136,7 @@ class SrtReceiver(_Receiver):
             passphrase: if the connection is encrypted; without & + and %.
             streamid: what a caller asks for.
             hidden: keep the passphrase out of every argument list, by the use of FFmpeg.
+            namespace: of the network that it is in.
         """
         self._directory: tempfile.TemporaryDirectory[str] | None = None
         microseconds = latency * 1000 if hidden else latency
@@ -149,7 +154,7 @@ class SrtReceiver(_Receiver):
             ]
         else:
             argv = ["srt-live-transmit", "-q", "-loglevel:fatal", url, "file://con"]
-        super().__init__("receiver", str(stream), "pipe", *argv)
+        super().__init__("receiver", str(stream), "pipe", *inside(namespace), *argv)
 
     def report(self) -> Count:
         """Return the count."""

@@ -1,6 +1,7 @@
 """Sends the stream by UDP at its own speed.
 
     python3 -m tests.appliance.media.sender FILE HOST PORT [--bitrate BITS] [--seconds N] [--interface ADDRESS]
+                                           [--skip-every N]
 
 Prints a line of JSON when it begins, one for each line on its standard input, and one at its end. A SIGTERM ends it.
 """
@@ -40,8 +41,8 @@ def open_socket(host: str, port: int, interface: str | None) -> socket.socket:
     return sender
 
 
-def send(stream: Stream, sender: socket.socket, bitrate: float, seconds: float | None) -> None:
-    """Send until the time is over or a SIGTERM comes."""
+def send(stream: Stream, sender: socket.socket, bitrate: float, seconds: float | None, skip_every: int) -> None:
+    """Send until the time is over or a SIGTERM comes. `skip_every`: one of so many is not sent; 0 for none."""
     period = DATAGRAM * 8 / bitrate
     begin = due = time.monotonic()
     index = 0
@@ -50,8 +51,9 @@ def send(stream: Stream, sender: socket.socket, bitrate: float, seconds: float |
         due = max(due, now - MOST_AT_ONCE * period)
         while due <= now:
             # Nobody may listen yet: the refusal of one datagram is reported with the next.
-            with contextlib.suppress(ConnectionRefusedError):
-                sender.send(stream.datagram(index, time.monotonic_ns()))
+            if not skip_every or index % skip_every:
+                with contextlib.suppress(ConnectionRefusedError):
+                    sender.send(stream.datagram(index, time.monotonic_ns()))
             index += 1
             due += period
         if select.select([sys.stdin], [], [], TICK)[0]:
@@ -70,6 +72,7 @@ def main() -> None:
     parser.add_argument("--bitrate", type=float)
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--interface")
+    parser.add_argument("--skip-every", type=int, default=0)
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
     with contextlib.suppress(PermissionError):
@@ -77,7 +80,7 @@ def main() -> None:
     stream = Stream(options.file)
     with open_socket(options.host, options.port, options.interface) as sender:
         print(json.dumps({"ready": True}), flush=True)
-        send(stream, sender, options.bitrate or stream.bitrate, options.seconds)
+        send(stream, sender, options.bitrate or stream.bitrate, options.seconds, options.skip_every)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import IO, TypeVar
 from xml.etree import ElementTree as ET
 
-from tests.appliance.media.child import end, wait_until
+from tests.appliance.media.child import end, inside, wait_until
 
 SelfType = TypeVar("SelfType", bound="_Context")
 
@@ -36,6 +36,7 @@ rtmp {{
         ping_timeout 5s;
         application {application} {{
             live on;
+            {publish}
             drop_idle_publisher 10s;
         }}
     }}
@@ -105,8 +106,26 @@ class RtmpServer(_Context):
     """nginx with its RTMP module (Debian: nginx, libnginx-mod-rtmp); publish to and play from `url` + "/" + a key."""
 
     def __init__(
-        self, port: int = 1935, *, http_port: int = 8935, host: str = "127.0.0.1", application: str = "live"
+        self,
+        port: int = 1935,
+        *,
+        http_port: int = 8935,
+        host: str = "127.0.0.1",
+        application: str = "live",
+        deny: bool = False,
+        namespace: str = "",
     ) -> None:
+        """Set up a server.
+
+        Args:
+            port: of RTMP.
+            http_port: of its statistics.
+            host: the address to listen on.
+            application: its name.
+            deny: let nobody publish.
+            namespace: of the network that it is in; then nothing can be asked of it.
+        """
+        self._deny, self._namespace = deny, namespace
         self.url = f"rtmp://{host}:{port}/{application}"
         self._application = application
         self._host, self._port, self._http_port = host, port, http_port
@@ -125,13 +144,15 @@ class RtmpServer(_Context):
                 port=self._port,
                 http_port=self._http_port,
                 application=self._application,
+                publish="deny publish all;" if self._deny else "allow publish all;",
             )
         )
         self._folder.chmod(0o755)
         program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin") or "nginx"
         error_log = f"{self._folder}/error.log"
         self._process = subprocess.Popen(
-            [program, "-e", error_log, "-p", self._folder, "-c", configuration], stdin=subprocess.DEVNULL
+            [*inside(self._namespace), program, "-e", error_log, "-p", self._folder, "-c", configuration],
+            stdin=subprocess.DEVNULL,
         )
         try:
             wait_until(lambda: self._dead() or _accepts(self._host, self._port), 10, "nginx accepts connections")
@@ -142,6 +163,11 @@ class RtmpServer(_Context):
             log = self.log()
             self.stop()
             raise RuntimeError(f"nginx did not start: {log[-2000:]}")
+
+    @property
+    def pid(self) -> int:
+        """Return nginx's process id, 0 when it does not run."""
+        return self._process.pid if self._process else 0
 
     def _dead(self) -> bool:
         return self._process is None or self._process.poll() is not None
