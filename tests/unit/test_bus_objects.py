@@ -74,10 +74,33 @@ def test_counters_are_those_of_the_last_second(clock: Clock) -> None:
     first = objects.managed()
     assert first == fresh(STATUS, meters)
     meters.count = 5
-    clock.now += 0.5
-    assert objects.managed() == first
-    clock.now += 0.6
+    clock.now += 1.1
     assert objects.managed() == fresh(STATUS, meters) != first
+
+
+def test_not_all_counters_are_renewed_at_once_though_none_is_older_than_a_second(clock: Clock) -> None:
+    asked: list[str] = []
+    renewed: dict[str, float] = {}
+
+    def meter(address: str) -> Statistics:
+        asked.append(address)
+        renewed[address] = clock.now
+        return Statistics(address=address)
+
+    objects = Objects(Deaf(), meter)  # type: ignore[arg-type]
+    show(objects, replace(STATUS, routes=(route("r", *(output("r", f"o{n}") for n in range(200))),)))
+    objects.managed()
+    assert len(asked) == 201
+    for _ in range(100):
+        clock.now += 0.05
+        asked.clear()
+        objects.managed()
+        assert len(asked) < 80
+        assert clock.now - min(renewed.values()) < 1.1
+    clock.now += 60
+    asked.clear()
+    objects.managed()
+    assert len(asked) == 201
 
 
 def test_what_changed_is_new_at_once_and_the_rest_stays(clock: Clock) -> None:
