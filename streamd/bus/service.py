@@ -33,6 +33,8 @@ _VERBS: Final = ("Start", "Stop", "Restart")
 _MAX_TEXT: Final = 1 << 16
 """Bytes of a route file that everybody may have checked."""
 _MAX_DIAGNOSTICS: Final = 100
+_IN_ONE_GO: Final = 100
+"""Statistics that are marshalled before others get a turn."""
 
 T = TypeVar("T")
 
@@ -65,7 +67,7 @@ class Service:
         self._objects = Objects(connection, control.meter)
         self._replies = StatusReplies(control.status)
         self._plans = _Shared(control.plan)
-        self._statistics_of_all = _Shared(control.statistics)
+        self._statistics_of_all = _Shared(self._count_all)
         self._counting = asyncio.Lock()
         self._dispatcher = Dispatcher(connection, gate or Gate(connection), self._objects, self._handlers())
 
@@ -174,7 +176,6 @@ class Service:
     async def _statistics(self, call: Call) -> Marshalled:
         asked, options = call.arguments
         take_options(options, {})
-        found: Sequence[Statistics]
         if asked:
             known = frozenset(self._addresses.values())
             for address in asked:
@@ -182,16 +183,27 @@ class Service:
                     raise NotFoundError(f"there is no {'output' if '/' in address else 'route'} {quoted(address)}")
             # Files are read for each in a thread: one at a time, however many ask, so that others get theirs.
             async with self._counting:
-                found = await self._control.statistics(asked)
-        else:
-            found = await self._statistics_of_all.next()
-        return Marshalled(documents([statistics_entries(each) for each in found]))
+                return await _marshalled(await self._control.statistics(asked))
+        return await self._statistics_of_all.next()
+
+    async def _count_all(self) -> Marshalled:
+        return await _marshalled(await self._control.statistics())
 
     def _get_status(self, call: Call) -> Marshalled:
         options = take_options(call.arguments[0], {"address": "s"})
         if "address" not in options:
             return Marshalled(self._replies.everything())
         return Marshalled(self._replies.part(options["address"]))
+
+
+async def _marshalled(statistics: Sequence[Statistics]) -> Marshalled:
+    """Return the reply with these; others get their turns while it is made."""
+    found = []
+    for number, each in enumerate(statistics, 1):
+        found.append(statistics_entries(each))
+        if number % _IN_ONE_GO == 0:
+            await asyncio.sleep(0)
+    return Marshalled(documents(found))
 
 
 class _Shared(Generic[T]):
