@@ -69,6 +69,11 @@ def there(*words: str, host: str = HOST, text: str | None = None) -> subprocess.
     return run("streamctl", "-H", host, *words, check=False, text=text)
 
 
+def is_the_same(words: tuple[str, ...]) -> bool:
+    here, remote = run("streamctl", *words, check=False), there(*words)
+    return (remote.returncode, remote.stdout, remote.stderr) == (here.returncode, here.stdout, here.stderr)
+
+
 def test_reading_over_there_is_reading_here() -> None:
     for words in (
         ("list", "--names"),
@@ -81,9 +86,8 @@ def test_reading_over_there_is_reading_here() -> None:
         ("diff",),
         ("cat", "a"),
     ):
-        here, remote = run("streamctl", *words, check=False), there(*words)
-        assert (remote.returncode, remote.stdout) == (here.returncode, here.stdout), words
-        assert remote.stderr == here.stderr, words
+        # States may change between the two, until all is starved.
+        wait_until(lambda words=words: is_the_same(words), 20, f"{words} over there is {words} here")  # type: ignore[misc]
     assert json.loads(there("status", "--json").stdout)["routes"][0]["route"] == "a"
     assert there("logs", "a/x", "-n", "1").returncode == 0
 
