@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Generic, TypeVar
 
@@ -33,6 +34,8 @@ _VERBS: Final = ("Start", "Stop", "Restart")
 _MAX_TEXT: Final = 1 << 16
 """Bytes of a route file that everybody may have checked."""
 _MAX_DIAGNOSTICS: Final = 100
+_RECENT: Final = 1.0
+"""Seconds for which counters are kept: FFmpeg reports them once a second."""
 _IN_ONE_GO: Final = 100
 """Statistics that are marshalled before others get a turn."""
 
@@ -67,7 +70,7 @@ class Service:
         self._objects = Objects(connection, control.meter)
         self._replies = StatusReplies(control.status)
         self._plans = _Shared(control.plan)
-        self._statistics_of_all = _Shared(self._count_all)
+        self._statistics_of_all = _Recent(self._count_all)
         self._counting = asyncio.Lock()
         self._dispatcher = Dispatcher(connection, gate or Gate(connection), self._objects, self._handlers())
 
@@ -90,6 +93,7 @@ class Service:
         old, self._status = self._status, status
         self._replies.replace(status)
         self._addresses = addresses(status)
+        self._statistics_of_all.forget()
         self._objects.replace(self._builder.build(status), self._addresses)
         for found in transitions(old, status) if old else ():
             body = [str(found.address), str(found.old), str(found.new), found.reason]
@@ -184,7 +188,7 @@ class Service:
             # Files are read for each in a thread: one at a time, however many ask, so that others get theirs.
             async with self._counting:
                 return await _marshalled(await self._control.statistics(asked))
-        return await self._statistics_of_all.next()
+        return await self._statistics_of_all.get()
 
     async def _count_all(self) -> Marshalled:
         return await _marshalled(await self._control.statistics())
@@ -227,6 +231,43 @@ class _Shared(Generic[T]):
         async with self._lock:
             self._next = None
             return await self._make_one()
+
+    async def close(self) -> None:
+        """End what is under way."""
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+class _Recent(Generic[T]):
+    """What changes once a second and takes long to find out: it is kept for so long, and never made twice at a time."""
+
+    def __init__(self, make: Callable[[], Awaitable[T]]) -> None:
+        self._make = make
+        self._made_at = 0.0
+        self._latest: asyncio.Task[T] | None = None
+        self._tasks: set[asyncio.Task[T]] = set()
+
+    async def get(self) -> T:
+        """Return one whose making began less than a second ago. Raises: ControlError."""
+        now = time.monotonic()
+        if self._latest is None or now - self._made_at > _RECENT:
+            self._made_at = now
+            self._latest = asyncio.get_running_loop().create_task(self._made())
+            self._tasks.add(self._latest)
+            self._latest.add_done_callback(self._tasks.discard)
+        return await asyncio.shield(self._latest)
+
+    async def _made(self) -> T:
+        try:
+            return await self._make()
+        except BaseException:
+            self.forget()
+            raise
+
+    def forget(self) -> None:
+        """Keep none, since what it tells of is another."""
+        self._latest = None
 
     async def close(self) -> None:
         """End what is under way."""

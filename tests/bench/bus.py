@@ -7,7 +7,7 @@ process. Printed, never asserted. The client that measures does not look into re
 time.
 
 Beside each is what the bus itself takes: GetId is a call that the bus answers alone, "floor" one that a process answers
-which does nothing but send as many bytes as GetManagedObjects has.
+which does nothing but send the bytes of GetManagedObjects.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ from dbus_next import Message, Variant
 
 from streamd.bus.connection import connect_system_bus, ready_reply
 from streamd.bus.names import BUS_NAME, DBUS, DBUS_PATH, MANAGER, OBJECT_MANAGER, OUTPUT, PROPERTIES, ROOT, output_path
+from streamd.bus.objects import Objects
 from streamd.bus.transport import marshal
+from streamd.bus.tree import addresses, build
 from streamd.host.vitals import Ward
 from streamd.plan.observed import Details, Observed, ObservedUnit
 from streamd.plan.patient import Patient
@@ -245,11 +247,18 @@ class _Meters(dict[str, Statistics]):
         return self._counters.meter(address)
 
 
-async def be_the_floor(address: str, size: int) -> None:
-    """Send so many bytes to whoever calls, without end."""
+async def be_the_floor(address: str, routes: int, outputs: int) -> None:
+    """Send the bytes of GetManagedObjects to whoever calls, without end and without a thought."""
     connection = await connect_system_bus(address)
-    body = size.to_bytes(4, "little") + bytes(size)
-    connection.on_call = lambda message, _size: connection.send(ready_reply(message, "ay", body))  # type: ignore[assignment,func-returns-value]
+    objects = Objects(connection, lambda each: Statistics(address=each))
+    status = status_of(routes, outputs)
+    objects.replace(build(status), addresses(status))
+    body = objects.managed()
+
+    def reply(message: Message, _size: int) -> None:
+        connection.send(ready_reply(message, "a{oa{sa{sv}}}", body))
+
+    connection.on_call = reply
     await connection.request_name(FLOOR_NAME)
     print("ready", flush=True)
     await connection.wait_closed()
@@ -270,9 +279,9 @@ def child(*argv: str) -> subprocess.Popen[str]:
     return process
 
 
-def measure(address: str, title: str) -> None:
+def measure(address: str, title: str, routes: int, outputs: int) -> None:
     client = Raw(address)
-    with child("floor", address, str(client.call(*CALLS["GetManagedObjects"]))) as floor:
+    with child("floor", address, str(routes), str(outputs)) as floor:
         calls: dict[str, Any] = {"GetId": client.bare, "floor": client.floor}
         calls |= {name: (lambda call=call: client.call(*call)) for name, call in CALLS.items()}
         for name, call in calls.items():
@@ -317,10 +326,10 @@ def main() -> None:
             with control_groups(status_of(routes, outputs)):
                 service = child("serve", address, str(routes), str(outputs))
                 print(f"{routes} routes, {routes * outputs} outputs:")
-                measure(address, "alone")
+                measure(address, "alone", routes, outputs)
                 streamctl(address)
                 flood = child("flood", address)
-                measure(address, "beside")
+                measure(address, "beside", routes, outputs)
                 flood.kill()
                 flood.wait()
                 service.terminate()
@@ -333,8 +342,8 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["serve", address, routes, outputs]:
             asyncio.run(serve(address, int(routes), int(outputs)))
-        case ["floor", address, size]:
-            asyncio.run(be_the_floor(address, int(size)))
+        case ["floor", address, routes, outputs]:
+            asyncio.run(be_the_floor(address, int(routes), int(outputs)))
         case ["flood", address]:
             ask_for_everything(address)
         case _:

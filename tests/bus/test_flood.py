@@ -90,7 +90,10 @@ async def test_a_flood_for_counters_is_answered_from_few_looks_at_them(bus: str)
         (found,) = await mine
         assert [unpack(each)["address"] for each in found] == ["studio-a", "studio-a/youtube"]
         await asyncio.gather(*of_all, *of_one)
-        assert it.control.asked.count(("statistics",)) == 2, "the second began after the others had asked"
+        assert it.control.asked.count(("statistics",)) == 1, "nobody else made it look again so soon"
+        it.publish_routes(a_route("new"))
+        await flooder.call(*arguments, [[], {}])
+        assert it.control.asked.count(("statistics",)) == 2, "they are of other things now"
         await flooder.close()
         await other.close()
 
