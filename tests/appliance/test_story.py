@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import random
 import shutil
 import time
 from collections.abc import AsyncGenerator, Coroutine
@@ -31,7 +30,7 @@ from tests.appliance.host import CONF, kill_daemon, our_units, run, show, unit_o
 from tests.appliance.story import Act, Output, Route, World
 
 SEARCH = float(os.environ.get("STREAMD_SEARCH") or 0)
-EXAMPLES, STEPS = (1_000_000, 25) if SEARCH else (4, 14)
+EXAMPLES, STEPS = (5, 25) if SEARCH else (4, 14)
 PATIENCE = 20.0
 """Seconds until all must tell the same."""
 CLIENTS = 3
@@ -532,21 +531,8 @@ def bus_faults(world: World, objects: dict[str, dict[str, dict[str, Any]]], stat
     return faults
 
 
-class Over(Exception):  # noqa: N818 (the time is over; nothing is wrong)
-    """Ends a search."""
-
-
 def test_any_sequence_ends_in_one_story() -> None:
     end = time.monotonic() + SEARCH * 60
-    made = 0
-
-    def machine() -> Story:
-        nonlocal made
-        if SEARCH and time.monotonic() > end:
-            raise Over
-        made += 1
-        return Story()
-
     how = settings(
         max_examples=EXAMPLES,
         stateful_step_count=STEPS,
@@ -559,8 +545,7 @@ def test_any_sequence_ends_in_one_story() -> None:
         report_multiple_bugs=False,
         verbosity=Verbosity.verbose if SEARCH else Verbosity.normal,
     )
-    if SEARCH:
-        random.seed(os.urandom(8))
-    with contextlib.suppress(Over):
-        run_state_machine_as_test(machine, settings=how)
-    print(f"{made} stories")
+    while True:
+        run_state_machine_as_test(Story, settings=how)
+        if time.monotonic() >= end:
+            break
