@@ -166,7 +166,7 @@ class Reconciler:
 
         async def act() -> None:
             async with self._lock:
-                self._store.keep_stopped(self._store.stopped - {str(found) for found in addresses})
+                self._forget_stops(addresses)
                 self._executor.retry_now(addresses)
                 await self._reconcile()
             self._raise_problems(addresses)
@@ -196,7 +196,7 @@ class Reconciler:
 
         async def act() -> None:
             async with self._lock:
-                self._store.keep_stopped(self._store.stopped - {str(found) for found in addresses})
+                self._forget_stops(addresses)
                 self._executor.retry_now(addresses)
                 await self._reconcile(forced={found.unit: "asked for" for found in addresses})
             self._raise_problems(addresses)
@@ -278,6 +278,11 @@ class Reconciler:
             found += [f"{text}: {cause}" for text, state, cause in states if text in wanted and state is State.BLOCKED]
         if found:
             raise ControlError("; ".join(found))
+
+    def _forget_stops(self, addresses: Collection[Address]) -> None:
+        """Forget that an operator stopped these, also where systemd was asked to just now and nobody has looked yet."""
+        self._store.keep_stopped(self._store.stopped - {str(found) for found in addresses})
+        self._store.keep_started(self._store.started - {found.unit for found in addresses})
 
     async def _up(self, addresses: Collection[Address]) -> list[Address]:
         observed = await self._systemd.observe()

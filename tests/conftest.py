@@ -1,6 +1,8 @@
 """For all tests: property-based ones draw the same examples each time, so that a red run is a change's fault.
 
-`STREAMD_SEARCH=1 pytest tests/unit` looks for new ones. Time limits of single examples would only measure the machine.
+`STREAMD_SEARCH=1 pytest tests/unit` looks for new ones, and `STREAMD_SEARCH=10 tests/run pytest trixie
+tests/appliance/test_story.py` for ten minutes on the appliance. Time limits of single examples would only measure the
+machine.
 """
 
 from __future__ import annotations

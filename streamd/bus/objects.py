@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from typing import Final
+from zlib import crc32
 
 from streamd.bus.call import CallError, quoted
 from streamd.bus.connection import Connection, Variant
@@ -22,16 +23,18 @@ _DOCTYPE: Final = (
     ' "http://www.freedesktop.org/standards/dbus/1.0/introspect.dtd">\n'
 )
 _EVERYWHERE: Final = (INTROSPECTABLE, PEER)
-_COUNTERS: Final = Counters(MOVING)
+_COUNTERS: Final = Counters(dict.fromkeys(MOVING, "t"))
 _MOVING_SECONDS: Final = 1.0
 """How old the counters in a reply with all objects may be: FFmpeg reports them once a second."""
+_PARTS: Final = 8
+"""Into which the objects are divided, so that not all of them get new counters in one go."""
 
 
 class Objects:
     """All objects of one moment; `replace` leads to the next and sends what listeners must know.
 
-    What an object looks like on the wire is kept until it changes, but for its counters; the reply with all objects is
-    kept for a second.
+    What an object looks like on the wire is kept until it changes, but for its counters, which are those of the last
+    second in the reply with all objects.
     """
 
     def __init__(self, connection: Connection, meter: Callable[[str], Statistics]) -> None:
@@ -39,11 +42,12 @@ class Objects:
         self._connection = connection
         self._meter = meter
         self._addresses: dict[str, str] = {}
-        self._managed_at = 0.0
         self._tree: Tree = {}
         self._children: dict[str, tuple[str, ...]] = {}
         self._entries: dict[str, dict[str, Entries]] = {}
         self._managed: bytes | None = None
+        self._managed_objects: tuple[dict[str, bytearray], ...] = tuple({} for _ in range(_PARTS))
+        self._counted_at = [-_MOVING_SECONDS] * _PARTS
 
     def replace(self, tree: Tree, addresses: dict[str, str]) -> None:
         """Export these objects in place of the last ones; those that stand for an address have moving properties."""
@@ -54,6 +58,7 @@ class Objects:
             self._children = _children(tree)
         for change in found:
             self._entries.pop(change.path, None)
+            self._managed_objects[_part(change.path)].pop(change.path, None)
             if change.path != ROOT:
                 self._managed = None
         if old:  # the first objects are there before anybody can know the name
@@ -143,11 +148,40 @@ class Objects:
         raise CallError.standard("UnknownProperty", f"there is no property {quoted(name)}")
 
     def managed(self) -> bytes:
-        """Return GetManagedObjects' reply: all objects below the root, which is the ObjectManager itself."""
-        if self._managed is None or time.monotonic() - self._managed_at > _MOVING_SECONDS:
-            self._managed_at = time.monotonic()
-            self._managed = dictionary(joined(self._object(path) for path in self._tree if path != ROOT))
+        """Return GetManagedObjects' reply: all objects below the root, which is the ObjectManager itself.
+
+        With 1,000 outputs only what is new is marshalled, and new counters are put into what was: all others wait
+        meanwhile.
+        """
+        if self._count_anew(time.monotonic()):
+            self._managed = None
+        if self._managed is None:
+            self._managed = dictionary(joined(self._managed_object(path) for path in self._tree if path != ROOT))
         return self._managed
+
+    def _count_anew(self, now: float) -> bool:
+        """Put new counters in where they are older than a second, and tell whether there were any."""
+        due = [part for part, counted_at in enumerate(self._counted_at) if now - counted_at > _MOVING_SECONDS]
+        for part in due:
+            # Where all are due at once, as after a pause, it is made so that they are not the next time.
+            early = _MOVING_SECONDS * part / _PARTS if len(due) == _PARTS else 0
+            self._counted_at[part] = now - early
+            for path, kept in self._managed_objects[part].items():
+                if path in self._addresses:
+                    _COUNTERS.put(kept, moving_properties(self._meter(self._addresses[path])))
+        return bool(due)
+
+    def _managed_object(self, path: str) -> bytearray:
+        """Return an object as `managed` keeps it: with its counters at the end, since it has one interface of ours."""
+        part = self._managed_objects[_part(path)]
+        kept = part.get(path)
+        if kept is None:
+            kept = part[path] = bytearray(self._object(path))
+        return kept
+
+
+def _part(path: str) -> int:
+    return crc32(path.encode()) % _PARTS
 
 
 def _children(tree: Tree) -> dict[str, tuple[str, ...]]:

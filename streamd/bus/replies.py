@@ -1,12 +1,14 @@
-"""GetStatus' replies on the wire, of which only what changed is made anew. Pure."""
+"""The replies of GetStatus and Statistics on the wire, of which only what changed is made anew. Pure."""
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from streamd.bus.call import quoted
 from streamd.bus.control import NotFoundError
-from streamd.bus.document import bare_route_document, diagnostics_document, output_document
-from streamd.bus.wire import Entries, dictionary, document_entries
-from streamd.plan.status import OutputStatus, RouteStatus, Status
+from streamd.bus.document import bare_route_document, diagnostics_document, output_document, statistics_document
+from streamd.bus.wire import Entries, dictionary, document_entries, joined, numbers
+from streamd.plan.status import OutputStatus, RouteStatus, Statistics, Status
 
 _Known = dict[str, tuple[OutputStatus | RouteStatus, Entries]]
 """By address: what was marshalled, and what came of it."""
@@ -66,3 +68,14 @@ class StatusReplies:
             found = (output, document_entries(output_document(output)))
         known[output.address] = found
         return found[1]
+
+
+def statistics_entries(statistics: Statistics) -> Entries:
+    """Return the moving counters of one output or ingest as an a{sv}."""
+    found = statistics_document(statistics)
+    return Entries(joined((_address_entry(found.pop("address")), numbers(found))))
+
+
+@lru_cache(maxsize=8192)
+def _address_entry(address: str) -> Entries:
+    return document_entries({"address": address})

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 from streamd.bus.call import Call, CallError, Handler, quoted, take_options
 from streamd.bus.changes import change_handlers
@@ -14,17 +15,16 @@ from streamd.bus.dispatch import Dispatcher
 from streamd.bus.document import (
     Document,
     diagnostics_document,
-    statistics_document,
     steps_document,
 )
 from streamd.bus.gate import Gate
 from streamd.bus.names import BUS_NAME, MANAGER, OUTPUT, ROOT, ROUTE
 from streamd.bus.objects import Objects
-from streamd.bus.replies import StatusReplies
+from streamd.bus.replies import StatusReplies, statistics_entries
 from streamd.bus.tree import Builder, addresses
 from streamd.bus.values import pack_document
-from streamd.bus.wire import Marshalled, document_entries, documents
-from streamd.plan.status import Statistics, Status, StepView
+from streamd.bus.wire import Marshalled, documents
+from streamd.plan.status import Statistics, Status
 from streamd.plan.transition import transitions
 from streamd.route.diagnostic import Diagnostic
 from streamd.route.model import NAME_PATTERN, Settings
@@ -34,6 +34,12 @@ _VERBS: Final = ("Start", "Stop", "Restart")
 _MAX_TEXT: Final = 1 << 16
 """Bytes of a route file that everybody may have checked."""
 _MAX_DIAGNOSTICS: Final = 100
+_RECENT: Final = 1.0
+"""Seconds for which counters are kept: FFmpeg reports them once a second."""
+_IN_ONE_GO: Final = 100
+"""Statistics that are marshalled before others get a turn."""
+
+T = TypeVar("T")
 
 Check = Callable[[str, str], Sequence[Diagnostic]]
 """Returns what is wrong with a route file, from its path and its text. It is called in a thread, one at a time."""
@@ -63,7 +69,9 @@ class Service:
         self._builder = Builder()
         self._objects = Objects(connection, control.meter)
         self._replies = StatusReplies(control.status)
-        self._plans = _Plans(control)
+        self._plans = _Shared(control.plan)
+        self._statistics_of_all = _Recent(self._count_all)
+        self._counting = asyncio.Lock()
         self._dispatcher = Dispatcher(connection, gate or Gate(connection), self._objects, self._handlers())
 
     async def open(self) -> None:
@@ -76,6 +84,7 @@ class Service:
         """Answer no more. The connection stays open."""
         await self._dispatcher.close()
         await self._plans.close()
+        await self._statistics_of_all.close()
 
     def publish(self, status: Status) -> None:
         """Show this status from now on, and tell listeners what is new."""
@@ -84,6 +93,7 @@ class Service:
         old, self._status = self._status, status
         self._replies.replace(status)
         self._addresses = addresses(status)
+        self._statistics_of_all.forget()
         self._objects.replace(self._builder.build(status), self._addresses)
         for found in transitions(old, status) if old else ():
             body = [str(found.address), str(found.old), str(found.new), found.reason]
@@ -174,8 +184,18 @@ class Service:
     async def _statistics(self, call: Call) -> Marshalled:
         asked, options = call.arguments
         take_options(options, {})
-        found: Sequence[Statistics] = await self._control.statistics(asked)
-        return Marshalled(documents([document_entries(statistics_document(each)) for each in found]))
+        if asked:
+            known = frozenset(self._addresses.values())
+            for address in asked:
+                if address not in known:
+                    raise NotFoundError(f"there is no {'output' if '/' in address else 'route'} {quoted(address)}")
+            # Files are read for each in a thread: one at a time, however many ask, so that others get theirs.
+            async with self._counting:
+                return await _marshalled(await self._control.statistics(asked))
+        return await self._statistics_of_all.get()
+
+    async def _count_all(self) -> Marshalled:
+        return await _marshalled(await self._control.statistics())
 
     def _get_status(self, call: Call) -> Marshalled:
         options = take_options(call.arguments[0], {"address": "s"})
@@ -184,27 +204,74 @@ class Service:
         return Marshalled(self._replies.part(options["address"]))
 
 
-class _Plans:
-    """Plans, of which one is made at a time, however many ask: everybody may, and each reads all files."""
+async def _marshalled(statistics: Sequence[Statistics]) -> Marshalled:
+    """Return the reply with these; others get their turns while it is made."""
+    found = []
+    for number, each in enumerate(statistics, 1):
+        found.append(statistics_entries(each))
+        if number % _IN_ONE_GO == 0:
+            await asyncio.sleep(0)
+    return Marshalled(documents(found))
 
-    def __init__(self, control: Control) -> None:
-        self._control = control
+
+class _Shared(Generic[T]):
+    """What takes long and everybody may ask for: it is made once at a time, however many ask."""
+
+    def __init__(self, make: Callable[[], Awaitable[T]]) -> None:
+        self._make_one = make
         self._lock = asyncio.Lock()
-        self._next: asyncio.Task[tuple[StepView, ...]] | None = None
-        self._tasks: set[asyncio.Task[tuple[StepView, ...]]] = set()
+        self._next: asyncio.Task[T] | None = None
+        self._tasks: set[asyncio.Task[T]] = set()
 
-    async def next(self) -> tuple[StepView, ...]:
-        """Return a plan whose making began after this was called. Raises: ControlError."""
+    async def next(self) -> T:
+        """Return one whose making began after this was called. Raises: ControlError."""
         if self._next is None:
             self._next = asyncio.get_running_loop().create_task(self._make())
             self._tasks.add(self._next)
             self._next.add_done_callback(self._tasks.discard)
         return await asyncio.shield(self._next)
 
-    async def _make(self) -> tuple[StepView, ...]:
+    async def _make(self) -> T:
         async with self._lock:
             self._next = None
-            return await self._control.plan()
+            return await self._make_one()
+
+    async def close(self) -> None:
+        """End what is under way."""
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+class _Recent(Generic[T]):
+    """What changes once a second and takes long to find out: it is kept for so long, and never made twice at a time."""
+
+    def __init__(self, make: Callable[[], Awaitable[T]]) -> None:
+        self._make = make
+        self._made_at = 0.0
+        self._latest: asyncio.Task[T] | None = None
+        self._tasks: set[asyncio.Task[T]] = set()
+
+    async def get(self) -> T:
+        """Return one whose making began less than a second ago. Raises: ControlError."""
+        now = time.monotonic()
+        if self._latest is None or now - self._made_at > _RECENT:
+            self._made_at = now
+            self._latest = asyncio.get_running_loop().create_task(self._made())
+            self._tasks.add(self._latest)
+            self._latest.add_done_callback(self._tasks.discard)
+        return await asyncio.shield(self._latest)
+
+    async def _made(self) -> T:
+        try:
+            return await self._make()
+        except BaseException:
+            self.forget()
+            raise
+
+    def forget(self) -> None:
+        """Keep none, since what it tells of is another."""
+        self._latest = None
 
     async def close(self) -> None:
         """End what is under way."""

@@ -7,8 +7,9 @@ dictionary: so what is marshalled once is right wherever it is put.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from struct import Struct
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ _UINT32: Final = Struct("<I").pack
 _UINT64: Final = Struct("<Q").pack
 _DOUBLE: Final = Struct("<d").pack
 _FALSE, _TRUE = _UINT32(0), _UINT32(1)
+_PUT: Final = {"t": Struct("<Q").pack_into, "d": Struct("<d").pack_into}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +73,41 @@ def signature_of(value: object) -> str:
 class Counters:
     """Entries of numbers that are never the same twice: marshalled once, with the numbers put in when asked for."""
 
-    def __init__(self, names: Sequence[str]) -> None:
-        """Take the keys; all values are t."""
-        self._template = entries(dict.fromkeys(names, ("t", 0)))
-        ends = [len(entries(dict.fromkeys(names[: index + 1], ("t", 0)))) for index in range(len(names))]
-        self._places = {name: end - 8 for name, end in zip(names, ends, strict=True)}
+    def __init__(self, signatures: Mapping[str, str]) -> None:
+        """Take the signature by key, which is t or d."""
+        values: dict[str, tuple[str, Any]] = {}
+        template = b""
+        self._places: dict[str, tuple[int, Callable[[bytearray, int, Any], None]]] = {}
+        for name, signature in signatures.items():
+            values[name] = (signature, 0)
+            template = entries(values)
+            self._places[name] = (len(template) - 8, _PUT[signature])
+        self._template = template
 
-    def entries(self, values: Mapping[str, int]) -> Entries:
+    def entries(self, values: Mapping[str, float]) -> Entries:
         """Return an a{sv} of all keys; one without a value is 0."""
         out = bytearray(self._template)
-        for name, value in values.items():
-            place = self._places[name]
-            out[place : place + 8] = _UINT64(value)
+        self.put(out, values)
         return Entries(out)
+
+    def put(self, out: bytearray, values: Mapping[str, float]) -> None:
+        """Put numbers in at the end of what ends with these entries; one without a value stays as it is."""
+        begin = len(out) - len(self._template)
+        for name, value in values.items():
+            place, put = self._places[name]
+            put(out, begin + place, value)
+
+
+@lru_cache(maxsize=256)
+def _counters(*keys_and_types: Any) -> Counters:  # noqa: ANN401 (keys, then types of their values)
+    half = len(keys_and_types) // 2
+    pairs = zip(keys_and_types[:half], keys_and_types[half:], strict=True)
+    return Counters({key: "d" if kind is float else "t" for key, kind in pairs})
+
+
+def numbers(values: Mapping[str, float]) -> Entries:
+    """Return a Document of numbers alone as an a{sv}; there are few sets of keys, and each is marshalled once."""
+    return _counters(*values, *map(type, values.values())).entries(values)
 
 
 def dictionary(entries: bytes) -> bytes:
@@ -117,9 +141,9 @@ def _named(name: str, properties: Entries) -> bytes:
     return bytes(out)
 
 
-def joined(parts: Iterable[bytes]) -> bytes:
+def joined(parts: Iterable[bytes | bytearray]) -> bytes:
     """Return entries one after the other, each at a multiple of 8."""
-    found: list[bytes] = []
+    found: list[bytes | bytearray] = []
     for part in parts:
         found += (part, _PADDING[-len(part) & 7])
     return b"".join(found[:-1])

@@ -58,6 +58,15 @@ def test_streamctl_stop_holds_until_streamctl_start() -> None:
     assert incarnations(("a", "a/y")) == others
 
 
+def test_start_is_obeyed_at_once_after_systemctl_stop() -> None:
+    up()
+    for verb in ("start", "restart"):
+        run("systemctl", "stop", unit_of("a/x"))
+        run("streamctl", verb, "a/x")
+        assert is_active("a/x"), "the later wish counts, though the daemon has not looked since the earlier"
+        assert stopped() == []
+
+
 def test_systemctl_stop_is_an_operators_stop() -> None:
     up()
     run("systemctl", "stop", unit_of("a/x"))

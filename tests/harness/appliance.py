@@ -46,6 +46,8 @@ GUEST_ENVIRONMENT = {
     "TERM": os.environ.get("TERM", "dumb"),
     "PYTHONDONTWRITEBYTECODE": "1",
     "PYTHONUNBUFFERED": "1",
+    # Whether property-based tests look for new examples.
+    **{name: os.environ[name] for name in ("STREAMD_SEARCH",) if name in os.environ},
 }
 
 

@@ -13,12 +13,14 @@ pytest.importorskip("dbus_next")
 from streamd.bus.connection import Variant
 from streamd.bus.values import clean, pack_document
 from streamd.bus.wire import (
+    Counters,
     Entries,
     dictionary,
     document_entries,
     documents,
     entries,
     joined,
+    numbers,
     object_entry,
     properties_changed,
 )
@@ -122,3 +124,26 @@ def test_signals(values: dict[str, Any]) -> None:
         assert properties_changed("org.x", entries(values)) == bytes(body)
         body = Marshaller("oa{sa{sv}}", ["/x", {"org.x": packed}]).marshall()
         assert object_entry("/x", {"org.x": entries(values)}) == bytes(body)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["a", "bb", "ccc", "dddd", "eeeeeeee"]),
+        st.one_of(st.integers(0, 2**64 - 1), st.floats(allow_nan=False)),
+    )
+)
+def test_numbers_are_a_document(values: dict[str, float]) -> None:
+    assert numbers(values) == document_entries(values)
+
+
+@given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1), TEXT)
+def test_counters_are_put_in_where_they_were(old: int, new: int, text: str) -> None:
+    counters = Counters({"one": "t", "other": "t"})
+
+    def made(value: int) -> bytes:
+        kept = entries({"key": ("s", text)})
+        return object_entry("/a", {"i": Entries(joined((kept, counters.entries({"one": value, "other": 7}))))})
+
+    changed = bytearray(made(old))
+    counters.put(changed, {"one": new})
+    assert changed == made(new)
