@@ -216,7 +216,7 @@ class Reconciler:
             )
         if isinstance(result, Refusal):
             raise _REFUSALS[result.kind]("\n".join((result.message, *map(str, result.diagnostics))))
-        await self.reload()
+        await self._carry_out()
 
     async def set_credential(self, name: str, secret: str) -> None:
         """Put a secret into the credential store, replacing one of that name. Raises: ControlError."""
@@ -224,7 +224,15 @@ class Reconciler:
         if problem:
             raise InvalidConfigurationError(problem)
         _LOG.info('credential "%s" was set', name)
-        await self.reload()
+        await self._carry_out()
+
+    async def _carry_out(self) -> None:
+        """Carry out what has been written. Raises: ControlError."""
+        try:
+            await self.reload()
+        except BusyError as error:
+            # Not as "busy", which says that nothing was changed. The file watcher has it tried again.
+            raise ControlError(f"it is written, and will be carried out as soon as systemd answers: {error}") from error
 
     async def _run(self, act: Callable[[], object], *, wait: bool) -> None:
         async def guarded() -> None:

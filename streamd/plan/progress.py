@@ -139,15 +139,14 @@ def advance(meter: Meter | None, report: Report, at: int) -> Meter:
         reported_at=at,
         moved_at=at,
         moving_since=at if broke else meter.moving_since,
-        samples=_kept(meter.samples, sample),
+        # A break is no slowness: what is measured begins anew.
+        samples=(sample,) if broke else _kept(meter.samples, sample),
     )
 
 
 def _kept(samples: tuple[_Sample, ...], sample: _Sample) -> tuple[_Sample, ...]:
-    """Return the samples of the last half minute, at most as many as there should be."""
-    oldest = sample.at - LONG_WINDOW
-    kept = [found for found in samples[-_MOST_SAMPLES + 1 :] if found.at >= oldest]
-    return (*kept, sample)
+    """Return the latest samples: half a minute of them, as there is one each second."""
+    return (*samples[-_MOST_SAMPLES + 1 :], sample)
 
 
 _MOST_SAMPLES: Final = 32

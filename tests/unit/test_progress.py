@@ -88,6 +88,13 @@ def test_moving_begins_anew_after_a_break() -> None:
     assert (still.moved_at, still.reported_at) == (1_000_000, 9_000_000)
 
 
+def test_a_break_is_no_slowness() -> None:
+    again = [(at + 100, total, media) for at, total, media in steady(60)[31:]]
+    meter = run(*steady(31), *again)
+    assert meter.speed(160_000_000) == pytest.approx(1.0)
+    assert run(*steady(31), *again[:5]).speed(136_000_000) is None, "too short since"
+
+
 def test_what_has_neither_bytes_nor_time_is_blind() -> None:
     assert run((1, None, None)).is_blind
     assert not run((1, 0, None)).is_blind
