@@ -22,12 +22,14 @@ from streamd.host.confd import CREDENTIALS_DIRECTORY, Configuration, Reader
 from streamd.host.credentials import drop_presets, set_credential
 from streamd.host.editor import Editor
 from streamd.host.executor import RETRY, Executor
+from streamd.host.mediamtx import MediaMtx, api_password
 from streamd.host.network import interface_addresses, udp_ports_in_use
 from streamd.host.store import Store
 from streamd.host.systemd import Systemd, SystemdError
 from streamd.host.vitals import Ward
 from streamd.plan.allocation import Allocation, allocate
 from streamd.plan.desired import Desired, HostFacts, desire
+from streamd.plan.mediamtx import paths_of
 from streamd.plan.observed import Observed, operator_stops
 from streamd.plan.pace import Pace
 from streamd.plan.plan import Action, Step, plan
@@ -61,7 +63,9 @@ class Reconciler:
         self._store = store
         self._ward = ward
         self._reporter = Reporter(systemd, store, ward, publish)
-        self._reader = Reader("/", store.digest_key())
+        key = store.digest_key()
+        self._reader = Reader("/", key)
+        self._mediamtx = MediaMtx(api_password(key))
         self._editor = Editor("/")
         self._lock = asyncio.Lock()
         self._good: dict[str, Route] = {}
@@ -318,6 +322,7 @@ class Reconciler:
             self._tell_errors()
             self._forget_stopped(stopped)
             self._adopt_started(observed)
+            await self._mediamtx.renew(paths_of(good.values(), desired, allocation.groups), configuration.settings)
         return desired, observed, allocation
 
     def _newly_stopped(self, observed: Observed, *, remember: bool) -> frozenset[str]:

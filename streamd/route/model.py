@@ -188,6 +188,33 @@ class Route:
     relay: Relay = Relay.DIRECT
 
 
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """An IP address of this host and a port to listen on."""
+
+    host: str
+    """IPv6 without brackets."""
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaServer:
+    """What MediaMTX listens on; None is a protocol that is off."""
+
+    rtsp: Listen = Listen("127.0.0.1", 8554)
+    rtmp: Listen | None = None
+    srt: Listen | None = None
+    hls: Listen | None = None
+    webrtc: Listen | None = None
+    webrtc_media: Listen = Listen("0.0.0.0", 8189)  # noqa: S104 - used only where webrtc was turned on
+    """The UDP port for the media of WebRTC."""
+    api: Listen = Listen("127.0.0.1", 9997)
+    metrics: Listen = Listen("127.0.0.1", 9998)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The daemon's settings, from streamd.toml; every key has a default."""
@@ -206,3 +233,5 @@ class Settings:
     """ms that an output may send nothing while its input gives, before it is restarted; 0 is for ever."""
     progress_port: int = 20001
     """The UDP port on the loopback interface that each FFmpeg reports its progress to."""
+    mediamtx: MediaServer = field(default=MediaServer())
+    """What MediaMTX listens on, where it is installed."""

@@ -9,6 +9,7 @@ from typing import Final
 from streamd.route.diagnostic import Diagnostic
 from streamd.route.document import read_document
 from streamd.route.fields import Report, Table
+from streamd.route.listen import parse_media_server
 from streamd.route.merge import merge_documents
 from streamd.route.model import NO_LIMITS, Limits, Settings
 from streamd.route.target import STALL_RANGE
@@ -27,8 +28,9 @@ def parse_settings(path: str, text: str | bytes) -> tuple[Settings, tuple[Diagno
     groups, relay_port = _relay(table.table("relay", instead="[relay] and its keys below"))
     limits, stall_timeout = _output(table.table("output", instead="[output] and its keys below"))
     progress_port = table.integer("progress_port", 1024, 65535)
+    table.accept(("mediamtx",))
     table.finish(
-        ("input_ports", "max_outputs", "progress_port", "relay", "output"),
+        ("input_ports", "max_outputs", "progress_port", "relay", "output", "mediamtx"),
         {
             "groups": "groups stands below [relay]",
             "port": "port stands below [relay]",
@@ -39,6 +41,11 @@ def parse_settings(path: str, text: str | bytes) -> tuple[Settings, tuple[Diagno
     )
     ports, relay_port = _apart(table, ports, relay_port)
     progress_port = _aside(table, progress_port, ports, relay_port)
+    mediamtx = parse_media_server(
+        table.table("mediamtx", instead="[mediamtx] and its keys below"),
+        {relay_port: "the relay's (port in the [relay] table)", progress_port: "where progress goes (progress_port)"},
+        ports,
+    )
     settings = Settings(
         input_ports=ports,
         max_outputs=_DEFAULT.max_outputs if max_outputs is None else max_outputs,
@@ -47,6 +54,7 @@ def parse_settings(path: str, text: str | bytes) -> tuple[Settings, tuple[Diagno
         output_limits=limits,
         stall_timeout=_DEFAULT.stall_timeout if stall_timeout is None else stall_timeout,
         progress_port=progress_port,
+        mediamtx=mediamtx,
     )
     return settings, report.sorted()
 

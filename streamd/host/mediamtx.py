@@ -1,0 +1,165 @@
+"""MediaMTX on this host: which version is installed, and the document that it runs on."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import logging
+import os
+import subprocess
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from streamd.host.store import write_atomically
+from streamd.plan.mediamtx import OLDEST, Version, media_document, parse_version
+from streamd.route.model import Settings
+
+_LOG: Final = logging.getLogger(__name__)
+
+BINARIES: Final = (Path("/usr/local/bin/mediamtx"), Path("/usr/bin/mediamtx"))
+"""In the order in which systemd looks for it."""
+DOCUMENT: Final = Path("/run/streamd/mediamtx/mediamtx.yml")
+_PROBE_SECONDS: Final = 10.0
+_LARGEST_BUFFER: Final = Path("/proc/sys/net/core/rmem_max")
+SPACING: Final = 1.5
+"""Seconds between two writes: whatever changes in the second after MediaMTX read its file, it does not notice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A MediaMTX, as far as it can be used; without a version it cannot."""
+
+    path: Path | None = None
+    version: Version | None = None
+    problem: str = "MediaMTX is not installed"
+    """One clause what is wrong, empty when nothing is."""
+
+
+def api_password(key: bytes) -> str:
+    """Return the password of MediaMTX's API, from the key that only root can read: the same at every start."""
+    return hmac.new(key, b"the API of MediaMTX", hashlib.sha256).hexdigest()
+
+
+def look(binaries: Iterable[Path] = BINARIES) -> Installed:
+    """Return the MediaMTX that systemd would start. It is asked for its version, which takes a moment."""
+    path = next((path for path in binaries if os.access(path, os.X_OK) and path.is_file()), None)
+    if path is None:
+        return Installed()
+    try:
+        done = subprocess.run(
+            [str(path), "--version"],
+            env={},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=_PROBE_SECONDS,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        return Installed(path, None, f"{path} cannot be asked for its version: {error}")
+    version = parse_version(done.stdout.decode(errors="replace"))
+    oldest = ".".join(map(str, OLDEST))
+    if version is None or version < OLDEST:
+        what = f"is MediaMTX {'.'.join(map(str, version))}" if version else "tells no version"
+        return Installed(path, None, f"{path} {what}, and streamd needs {oldest} or newer")
+    return Installed(path, version, "")
+
+
+class MediaMtx:
+    """Keeps MediaMTX's document as it should be."""
+
+    def __init__(
+        self,
+        password: str,
+        *,
+        binaries: tuple[Path, ...] = BINARIES,
+        document: Path = DOCUMENT,
+        spacing: float = SPACING,
+    ) -> None:
+        """Take the password of its API, and where things are."""
+        self._password = password
+        self._binaries = binaries
+        self._document = document
+        self._spacing = spacing
+        self._stamp: object = None
+        self._wanted = ""
+        self._timer: asyncio.TimerHandle | None = None
+        self.installed = Installed()
+
+    async def renew(self, paths: Mapping[str, str], settings: Settings) -> None:
+        """Write the document if it has changed; without a MediaMTX that could read it, there is none.
+
+        Args:
+            paths: routes that it is to have a copy of, and their groups.
+            settings: from streamd.toml.
+        """
+        await self._probe()
+        version = self.installed.version
+        if version is None:
+            self._wanted = ""
+            self._remove()
+            return
+        self._wanted = media_document(
+            paths, settings=settings, version=version, api_password=self._password, largest_buffer=_largest_buffer()
+        )
+        self._write()
+
+    def _remove(self) -> None:
+        try:
+            self._document.unlink(missing_ok=True)
+        except OSError as error:
+            _LOG.error("cannot delete %s: %s", self._document, error.strerror)
+
+    async def _probe(self) -> None:
+        stamp = [_stamp(path) for path in self._binaries]
+        if stamp == self._stamp:
+            return
+        found = await asyncio.to_thread(look, self._binaries)
+        if found.version is not None:
+            _LOG.info("%s is MediaMTX %s", found.path, ".".join(map(str, found.version)))
+        elif found.path is not None:
+            _LOG.warning("%s", found.problem)
+        self._stamp = stamp
+        self.installed = found
+
+    def _write(self) -> None:
+        if self._timer is not None:
+            return  # it writes what is wanted then
+        try:
+            if self._wanted.encode() == self._document.read_bytes():
+                return
+            since = time.time() - self._document.stat().st_mtime
+        except OSError:
+            since = self._spacing
+        if 0 <= since < self._spacing:
+            self._timer = asyncio.get_running_loop().call_later(self._spacing - since, self._write_late)
+            return
+        try:
+            write_atomically(self._document, self._wanted.encode(), 0o640)
+        except OSError as error:
+            _LOG.error("cannot write %s: %s", self._document, error.strerror)
+
+    def _write_late(self) -> None:
+        self._timer = None
+        if self._wanted:
+            self._write()
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size, found.st_mode)
+
+
+def _largest_buffer() -> int | None:
+    """Return the kernel's limit of a receive buffer in bytes; a container may not be told it."""
+    try:
+        return int(_LARGEST_BUFFER.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,224 @@
+"""MediaMTX beside the daemon: viewers of every route, at no cost to any output."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streamd.host.mediamtx import api_password
+from tests.appliance.host import (
+    incarnations,
+    journal,
+    kill_daemon,
+    restart_daemon,
+    run,
+    show,
+    wait_active,
+    wait_until,
+    write_route,
+)
+from tests.appliance.media import Sender, UdpReceiver, make_stream
+
+BINARY = Path("/usr/local/bin/mediamtx")
+UNIT = "streamd-mediamtx.service"
+DOCUMENT = Path("/run/streamd/mediamtx/mediamtx.yml")
+SETTINGS = Path("/etc/streamd/streamd.toml")
+TEST = '[input]\nurl = "test:"\n'
+PER_SECOND = 475
+
+pytestmark = pytest.mark.skipif(
+    not BINARY.exists(), reason="no mediamtx was on the host's PATH: nothing of it was tested"
+)
+
+
+def api(path: str, *, password: str | None = None) -> Any:
+    """Return what the API answers; None where nobody answers."""
+    known = api_password(Path("/var/lib/streamd/digest.key").read_bytes())
+    token = base64.b64encode(f"streamd:{known if password is None else password}".encode()).decode()
+    request = urllib.request.Request(
+        f"http://127.0.0.1:9997/v3/{path}", headers={"Authorization": f"Basic {token}"} if password != "" else {}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return None
+
+
+def paths() -> dict[str, Any]:
+    found = api("paths/list")
+    return {path["name"]: path for path in found["items"]} if isinstance(found, dict) else {}
+
+
+def wait_ready(name: str, seconds: float = 30) -> Any:
+    return wait_until(lambda: paths().get(name, {}).get("ready") and paths()[name], seconds, f"{name} is ready")
+
+
+def incarnation() -> dict[str, str]:
+    return show(UNIT, "MainPID", "InvocationID")
+
+
+@contextmanager
+def viewer(name: str) -> Iterator[subprocess.Popen[str]]:
+    """Watch a route by RTSP until the block ends."""
+    argv = ["ffmpeg", "-nostdin", "-v", "error", "-rtsp_transport", "tcp", "-i", f"rtsp://127.0.0.1:8554/{name}"]
+    with subprocess.Popen([*argv, "-c", "copy", "-f", "null", "-"], text=True) as process:
+        try:
+            wait_until(lambda: readers(name) or process.poll() is not None, 30, f"a viewer of {name}")
+            yield process
+        finally:
+            process.kill()
+
+
+def readers(name: str) -> list[Any]:
+    found: list[Any] = paths().get(name, {}).get("readers", [])
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _as_found() -> Iterator[None]:
+    """Leave settings, binary and service as they were."""
+    text = SETTINGS.read_text()
+    kept = Path("/var/tmp/mediamtx")
+    if not kept.exists():
+        shutil.copy2(BINARY, kept)
+    run("systemctl", "start", UNIT)
+    yield
+    SETTINGS.write_text(text)
+    if not BINARY.exists():
+        shutil.copy2(kept, BINARY)
+    run("streamctl", "reload")
+
+
+@pytest.fixture(scope="module")
+def stream() -> Path:
+    return make_stream(Path("/var/tmp/stream.ts"))
+
+
+def test_it_was_started_at_boot_as_a_user_who_may_do_nothing() -> None:
+    found = show(UNIT, "ActiveState", "UnitFileState", "User", "NRestarts")
+    assert found == {"ActiveState": "active", "UnitFileState": "enabled", "User": "streamd-mediamtx", "NRestarts": "0"}
+    score = run("systemd-analyze", "security", UNIT).stdout.splitlines()[-1]
+    assert float(score.split(": ")[1].split()[0]) <= 1.5, score
+    status = DOCUMENT.stat()
+    assert f"{status.st_mode & 0o777:o}" == "640"
+    assert DOCUMENT.group() == "streamd-mediamtx"
+    assert DOCUMENT.owner() == "root"
+    assert "ERR" not in journal("-b", "-u", UNIT)
+
+
+def test_it_listens_on_the_loopback_interface_alone_and_its_api_asks_for_a_password() -> None:
+    pid = show(UNIT, "MainPID")["MainPID"]
+    lines = [line for line in run("ss", "-Hlntup").stdout.splitlines() if f"pid={pid}," in line]
+    assert sorted(line.split()[4] for line in lines) == ["127.0.0.1:8554", "127.0.0.1:9997", "127.0.0.1:9998"]
+    assert api("paths/list", password="") == 401
+    assert api("paths/list", password="guessed") == 401
+    assert api("paths/list")["items"] == []
+
+
+def test_a_viewer_watches_while_routes_come_and_go() -> None:
+    write_route("a", TEST)
+    path = wait_ready("a")
+    assert sorted(path["tracks"]) == ["H264", "MPEG-4 Audio"]
+    with viewer("a") as process:
+        (reader,) = readers("a")
+        ours = incarnation()
+        # Both within the second in which MediaMTX looks at no change of its file.
+        write_route("b", TEST)
+        wait_until(lambda: "b" in paths(), 10, "the path of b")
+        write_route("c", TEST)
+        wait_until(lambda: "c" in paths(), 10, "the path of c")
+        wait_ready("c")
+        Path("/etc/streamd/conf.d/b.toml").unlink()
+        wait_until(lambda: "b" not in paths(), 10, "the path of b is gone")
+        assert readers("a") == [reader]
+        assert process.poll() is None
+        assert incarnation() == ours
+    wait_until(lambda: not readers("a"), 10, "nobody watches")
+
+
+def test_the_daemon_goes_and_comes_and_touches_no_viewer() -> None:
+    write_route("a", TEST)
+    wait_ready("a")
+    with viewer("a") as process:
+        (reader,) = readers("a")
+        before, written = incarnation(), DOCUMENT.stat().st_mtime_ns
+        kill_daemon()
+        restart_daemon()
+        run("streamctl", "reload")
+        assert readers("a") == [reader]
+        assert process.poll() is None
+        assert incarnation() == before
+        assert DOCUMENT.stat().st_mtime_ns == written
+        assert DOCUMENT.group() == "streamd-mediamtx"
+
+
+def test_it_is_killed_and_comes_back_without_the_daemon_and_outputs_lose_nothing(stream: Path) -> None:
+    write_route("a", '[input]\nurl = "udp://127.0.0.1:5000"\n[output.x]\nurl = "udp://127.0.0.1:6001"\n')
+    write_route("b", TEST)
+    wait_active(("a", "a/x", "b"))
+    wait_ready("b")
+    with UdpReceiver(stream, (6001,)) as receiver, Sender(stream, "127.0.0.1", 5000):
+        receiver.wait_for(PER_SECOND)
+        before = incarnations(("a", "a/x", "b"))
+        receiver.reset()
+        run("systemctl", "stop", "streamd.service")
+        pid = incarnation()["MainPID"]
+        run("kill", "-9", pid)
+        wait_until(lambda: incarnation()["MainPID"] not in (pid, "0") and "b" in paths(), 5, "it is back")
+        wait_ready("b", 10)
+        receiver.wait_for(3 * PER_SECOND, seconds=30)
+        count = receiver.report()[6001]
+        run("systemctl", "start", "streamd.service")
+        assert incarnations(("a", "a/x", "b")) == before
+    assert count.intact
+
+
+def test_a_protocol_is_opened_to_the_network() -> None:
+    write_route("a", TEST)
+    wait_ready("a")
+    before = incarnation()
+    with viewer("a"):
+        (reader,) = readers("a")
+        SETTINGS.write_text('[mediamtx]\nhls = "0.0.0.0:8888"\n')
+        playlist = wait_until(lambda: fetch("http://127.0.0.1:8888/a/index.m3u8"), 30, "the playlist")
+        assert "#EXTM3U" in playlist
+        assert readers("a")[:1] == [reader] or reader in readers("a"), "a viewer by another protocol was not disturbed"
+    assert incarnation() == before
+    SETTINGS.write_text("")
+    wait_until(lambda: fetch("http://127.0.0.1:8888/a/index.m3u8") is None, 10, "it is closed again")
+
+
+def fetch(url: str) -> str | None:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return str(answer.read().decode())
+    except OSError:
+        return None
+
+
+def test_without_it_the_unit_is_skipped_and_nothing_fails() -> None:
+    write_route("a", TEST)
+    wait_active(("a",))
+    before = incarnations(("a",))
+    BINARY.unlink()
+    run("streamctl", "reload")
+    assert not DOCUMENT.exists()
+    run("systemctl", "restart", UNIT)
+    found = show(UNIT, "ActiveState", "Result", "ConditionResult")
+    assert found == {"ActiveState": "inactive", "Result": "success", "ConditionResult": "no"}
+    restart_daemon()
+    assert show("streamd.service", "ActiveState")["ActiveState"] == "active"
+    assert incarnations(("a",)) == before

@@ -1,0 +1,207 @@
+"""MediaMTX's document, against the keys that each of its versions knows and against a MediaMTX where there is one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streamd.plan.mediamtx import (
+    COPY_SINCE,
+    MOQ_SINCE,
+    MPEGTS_SCHEME_SINCE,
+    OLDEST,
+    RTSP_TRANSPORTS_SINCE,
+    Version,
+    media_document,
+    parse_version,
+    paths_of,
+)
+from streamd.route.model import Listen, MediaServer, Settings
+from tests.unit.make import desired, route, udp_output
+
+KEYS = Path(__file__).parent / "data/mediamtx/keys.txt"
+ALL_ON = MediaServer(
+    rtmp=Listen("0.0.0.0", 1935), srt=Listen("::", 8890), hls=Listen("192.0.2.1", 8888), webrtc=Listen("0.0.0.0", 8889)
+)
+MEDIAMTX = shutil.which("mediamtx")
+
+
+def known_keys() -> dict[Version, dict[str, frozenset[str]]]:
+    """Return, by version, the keys of the document itself and of a path."""
+    found: dict[Version, dict[str, frozenset[str]]] = {}
+    sofar: dict[str, frozenset[str]] = {"global": frozenset(), "path": frozenset()}
+    for line in KEYS.read_text().splitlines():
+        if line.startswith("#"):
+            continue
+        text, kind, *names = line.split()
+        version = parse_version(text)
+        assert version is not None
+        sofar = sofar | {kind: sofar[kind] | set(names)}
+        found[version] = sofar
+    return found
+
+
+VERSIONS = known_keys()
+
+
+def make(version: Version, paths: dict[str, str] | None = None, **more: Any) -> dict[str, Any]:
+    settings = Settings(mediamtx=more.pop("server", MediaServer()))
+    return json.loads(
+        media_document(
+            {"studio-a": "239.255.1.2"} if paths is None else paths,
+            settings=settings,
+            version=version,
+            api_password="sesame",
+            **more,
+        )
+    )
+
+
+@pytest.mark.parametrize("version", VERSIONS, ids=lambda version: ".".join(map(str, version)))
+@pytest.mark.parametrize("server", [MediaServer(), ALL_ON], ids=["default", "all on"])
+def test_every_version_knows_every_key(version: Version, server: MediaServer) -> None:
+    document = make(version, server=server, largest_buffer=4 << 20)
+    assert set(document) - VERSIONS[version]["global"] == set()
+    for path in document["paths"].values():
+        assert set(path) - VERSIONS[version]["path"] == set()
+
+
+@pytest.mark.parametrize("version", VERSIONS, ids=lambda version: ".".join(map(str, version)))
+def test_no_listener_but_on_loopback_unless_asked_for(version: Version) -> None:
+    document = make(version)
+    servers = {"rtsp", "rtmp", "srt", "hls", "webrtc", "api", "metrics", "pprof", "playback", "moq"}
+    # Whatever is not said to be off has MediaMTX's default, which for most of them is on.
+    assert servers & VERSIONS[version]["global"] <= set(document)
+    on = {key for key in servers if document.get(key)}
+    assert on == {"rtsp", "api", "metrics"}
+    assert {document[f"{key}Address"].rpartition(":")[0] for key in on} == {"127.0.0.1"}
+    transports = document["rtspTransports" if version >= RTSP_TRANSPORTS_SINCE else "protocols"]
+    assert transports == ["tcp"], "by UDP it would listen on ports of all addresses"
+
+
+def test_gates_are_where_the_keys_came() -> None:
+    gates = {
+        "rtspTransports": RTSP_TRANSPORTS_SINCE,
+        "moq": MOQ_SINCE,
+        "mpegtsUDPReadBufferSize": MPEGTS_SCHEME_SINCE,
+        "protocols": OLDEST,
+    }
+    for name, since in gates.items():
+        assert next(version for version, keys in VERSIONS.items() if name in keys["global"] | keys["path"]) == since
+
+
+@pytest.mark.parametrize(
+    ("version", "paths"),
+    [
+        ((1, 12, 0), {}),
+        ((1, 12, 1), {"studio-a": {"source": "udp://239.255.1.2:20000?interface=lo"}}),
+        ((1, 13, 1), {"studio-a": {"source": "udp://239.255.1.2:20000?interface=lo"}}),
+        ((1, 14, 0), {"studio-a": {"source": "udp+mpegts://239.255.1.2:20000?interface=lo"}}),
+        ((1, 21, 0), {"studio-a": {"source": "udp+mpegts://239.255.1.2:20000?interface=lo"}}),
+    ],
+)
+def test_copies(version: Version, paths: object) -> None:
+    assert make(version)["paths"] == paths
+
+
+@pytest.mark.parametrize(("limit", "asked"), [(212992, 212992), (4 << 20, 2 << 20)])
+def test_no_larger_buffer_is_asked_for_than_the_kernel_gives(limit: int, asked: int) -> None:
+    (path,) = make((1, 20, 1), largest_buffer=limit)["paths"].values()
+    assert path["mpegtsUDPReadBufferSize"] == asked
+
+
+def test_listeners_that_are_on() -> None:
+    document = make((1, 20, 1), server=ALL_ON)
+    assert document["rtmpAddress"] == "0.0.0.0:1935"
+    assert document["srtAddress"] == "[::]:8890"
+    assert document["hlsAddress"] == "192.0.2.1:8888"
+    assert document["webrtcLocalUDPAddress"] == "0.0.0.0:8189"
+
+
+def test_the_api_is_for_whoever_knows_the_password_and_nobody_publishes() -> None:
+    text = media_document({}, settings=Settings(), version=(1, 20, 1), api_password="sesame")
+    assert "sesame" not in text
+    users = json.loads(text)["authInternalUsers"]
+    allowed = {permission["action"]: user for user in users for permission in user["permissions"]}
+    assert set(allowed) == {"api", "metrics", "read"}
+    assert allowed["api"]["user"] == "streamd"
+    # As openssl says: printf sesame | openssl dgst -sha256 -binary | base64
+    assert allowed["api"]["pass"] == "sha256:0MBPSxlR5K6q7IIj7SA55ULzqugFpvp/bXlOWv/10nI="
+
+
+def test_a_path_more_changes_nothing_else() -> None:
+    before, after = make((1, 20, 1)), make((1, 20, 1), {"studio-a": "239.255.1.2", "b": "239.255.1.3"})
+    assert after["paths"].pop("b")
+    assert before == after
+
+
+def test_which_routes_have_a_copy() -> None:
+    groups = {name: f"239.255.0.{number}" for number, name in enumerate(("a", "b", "c", "d", "all"), 1)}
+    routes = [route("a", udp_output("x")), route("b", enabled=False), route("c"), route("all")]
+    wanted = desired(*routes, stopped=("c",), held=("d", "no-group"))
+    assert paths_of(routes, wanted, groups) == {"a": "239.255.0.1", "d": "239.255.0.4"}
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ("v1.20.1\n", (1, 20, 1)),
+        ("1.9.0", (1, 9, 0)),
+        ("v1.20.1-6-g3e09466c-dirty", (1, 20, 1)),
+        ("", None),
+        ("mediamtx: not found", None),
+        ("v1.20", None),
+    ],
+)
+def test_versions(text: str, version: Version | None) -> None:
+    assert parse_version(text) == version
+
+
+def test_what_mediamtx_of_this_host_says_to_it(tmp_path: Path) -> None:
+    if MEDIAMTX is None:
+        pytest.skip("no mediamtx on this host's PATH: the document was compared with its keys only")
+    printed = subprocess.run([MEDIAMTX, "--version"], capture_output=True, text=True, check=True, timeout=30).stdout
+    version = parse_version(printed)
+    assert version is not None
+    server = MediaServer(
+        rtsp=Listen("127.0.0.1", 48554),
+        rtmp=Listen("127.0.0.1", 41935),
+        srt=Listen("127.0.0.1", 48890),
+        hls=Listen("127.0.0.1", 48888),
+        webrtc=Listen("127.0.0.1", 48889),
+        webrtc_media=Listen("127.0.0.1", 48189),
+        api=Listen("127.0.0.1", 49997),
+        metrics=Listen("127.0.0.1", 49998),
+    )
+    path = tmp_path / "mediamtx.yml"
+    path.write_text(json.dumps(make(version, server=server)))
+    with subprocess.Popen([MEDIAMTX, str(path)], stdout=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        timer = threading.Timer(30, process.kill)
+        timer.start()
+        try:
+            said = "".join(until(process, "[API] "))
+        finally:
+            timer.cancel()
+            process.terminate()
+    assert "ERR" not in said
+    assert "deprecated" not in said
+    for name in ("RTSP", "RTMP", "SRT", "HLS", "WebRTC", "metrics", "API"):
+        assert f"[{name}] " in said, said
+    assert ("[path studio-a]" in said) == (version >= COPY_SINCE)
+
+
+def until(process: subprocess.Popen[str], text: str) -> Iterator[str]:
+    """Yield a program's lines up to the one with the text."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        yield line
+        if text in line:
+            return
+    pytest.fail(f"mediamtx ended, or took too long, before it said {text}")
