@@ -142,6 +142,12 @@ def _each(verb: Verb) -> None:
     verb.password()
 
 
+def _install_mediamtx(verb: Verb) -> None:
+    verb.add("--version", metavar="VERSION", help="this one, not the one that streamd was tested with")
+    verb.add("--file", metavar="ARCHIVE", help="install from this file of a release, without internet")
+    verb.add("--sha256", metavar="DIGEST", help="what the archive must have")
+
+
 def _cat(verb: Verb) -> None:
     verb.add("route", type=_address, metavar="ROUTE")
 
@@ -165,6 +171,7 @@ VERBS: Final[Mapping[str, tuple[str, Callable[[Verb], None]]]] = {
     "logs": ("show the journal of a route or an output", _logs),
     "monitor": ("print a line for each change as it happens", _monitor),
     "top": ("show a live table of what runs and what it uses", _top),
+    "install-mediamtx": ("install MediaMTX, for viewers, or replace it; also without the daemon", _install_mediamtx),
 }
 """Every verb, what it does, and what declares its arguments."""
 

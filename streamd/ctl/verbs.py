@@ -14,6 +14,7 @@ from streamd.ctl.agent import password_agent
 from streamd.ctl.asking import ask_status, by_address, chosen, client, failure, one_address, pick, run
 from streamd.ctl.changing import run_add, run_cat, run_each, run_set
 from streamd.ctl.exits import FAILURE, NO_DAEMON, NO_SUCH_THING, NOT_RUNNING, OK, Failure
+from streamd.ctl.installing import run_install
 from streamd.ctl.live import run_monitor, run_top
 from streamd.ctl.logs import journalctl
 from streamd.ctl.match import is_pattern
@@ -204,5 +205,6 @@ RUN: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
     "logs": _logs,
     "monitor": run_monitor,
     "top": run_top,
+    "install-mediamtx": run_install,
 }
 """What carries out each verb; returns the exit status. Raises: Failure."""

@@ -6,6 +6,7 @@ import base64
 import json
 import shutil
 import subprocess
+import tarfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -222,3 +223,65 @@ def test_without_it_the_unit_is_skipped_and_nothing_fails() -> None:
     restart_daemon()
     assert show("streamd.service", "ActiveState")["ActiveState"] == "active"
     assert incarnations(("a",)) == before
+
+
+def packed(folder: Path, *members: Path) -> tuple[Path, str]:
+    """Make an archive as a release has it, and return it with its SHA-256."""
+    path = folder / "mediamtx_v1.20.1_linux_amd64.tar.gz"
+    with tarfile.open(path, "w:gz", compresslevel=1) as tar:
+        for member in members:
+            tar.add(member, member.name)
+    return path, run("sha256sum", str(path)).stdout.split()[0]
+
+
+def test_it_is_installed_from_a_file_and_runs(tmp_path: Path) -> None:
+    write_route("a", TEST)
+    wait_active(("a",))
+    before = incarnations(("a",))
+    archive, digest = packed(tmp_path, BINARY)
+    inode = BINARY.stat().st_ino
+    BINARY.unlink()
+    run("systemctl", "stop", UNIT)
+    run("streamctl", "reload")
+    assert not DOCUMENT.exists()
+    unknown = run("streamctl", "install-mediamtx", "--file", str(archive), check=False)
+    assert (unknown.returncode, BINARY.exists()) == (1, False)
+    assert unknown.stderr == (
+        f"streamctl: no checksum is known for {archive.name}: give --sha256, or put the checksums.sha256 of its release"
+        " beside it\n"
+    )
+    (tmp_path / "checksums.sha256").write_text(f"{digest} *{archive.name}\n")
+    done = json.loads(run("streamctl", "install-mediamtx", "--json", "--file", str(archive)).stdout)
+    assert {"path": str(BINARY), "sha256": digest, "changed": True, "running": True}.items() <= done.items()
+    assert BINARY.stat().st_ino != inode
+    wait_ready("a")
+    ours = incarnation()
+    again = run("streamctl", "install-mediamtx", "--file", str(archive)).stdout
+    assert again.endswith("was installed already, and streamd-mediamtx.service runs it\n")
+    assert incarnation() == ours
+    assert incarnations(("a",)) == before
+
+
+def test_a_full_disk_or_a_wrong_checksum_leaves_the_old_one(tmp_path: Path) -> None:
+    archive, digest = packed(tmp_path, BINARY)
+    run("mount", "-t", "tmpfs", "-o", "size=4M", "tmpfs", str(BINARY.parent))
+    try:
+        BINARY.write_text("the old one")
+        full = run("streamctl", "install-mediamtx", "--file", str(archive), "--sha256", digest, check=False)
+        assert (full.returncode, full.stderr) == (1, f"streamctl: cannot write {BINARY}: No space left on device\n")
+        wrong = run("streamctl", "install-mediamtx", "--file", str(archive), "--sha256", "0" * 64, check=False)
+        assert wrong.returncode == 1
+        assert "it was not installed" in wrong.stderr
+        assert BINARY.read_text() == "the old one"
+        assert [path.name for path in BINARY.parent.iterdir()] == ["mediamtx"]
+    finally:
+        run("umount", str(BINARY.parent))
+
+
+def test_root_alone_installs_and_what_cannot_be_fetched_is_told() -> None:
+    anybody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    denied = run(*anybody, "streamctl", "install-mediamtx", check=False)
+    assert (denied.returncode, denied.stderr) == (5, "streamctl: only root may install /usr/local/bin/mediamtx\n")
+    offline = run("streamctl", "install-mediamtx", "--version", "1.19.3", check=False)
+    assert offline.returncode == 1
+    assert "without internet use --file" in offline.stderr.splitlines()[-1]

@@ -97,12 +97,12 @@ def test_zsh_knows_the_options_too(verb: str) -> None:
     text = ZSH.read_text()
     assert re.search(rf"^        '{verb}:", text, re.MULTILINE)
     arrays = dict(re.findall(r"^    (\w+)=\((.*?)\)$", text, re.MULTILINE | re.DOTALL))
-    branches = re.split(r"^ {16}([\w|]+)\)", text, flags=re.MULTILINE)
+    branches = re.split(r"^ {16}([\w|-]+)\)", text, flags=re.MULTILINE)
     (branch,) = [body for names, body in zip(branches[1::2], branches[2::2], strict=True) if verb in names.split("|")]
     for _ in arrays:  # one may stand in another
         for name, body in arrays.items():
             branch = branch.replace(f"${name}", body)
-    own = set(re.findall(r"--[a-z-]+", branch))
+    own = set(re.findall(r"--[a-z0-9-]+", branch))
     assert own == long_options(verb)
 
 

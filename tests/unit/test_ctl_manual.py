@@ -35,7 +35,7 @@ def actions(verb: str) -> set[str]:
 def test_verbs() -> None:
     assert {tag.split()[0] for tag in tags("COMMANDS")} == set(VERBS)
     synopsis = section("SYNOPSIS").replace("start | stop | restart", "start\nstreamctl stop\nstreamctl restart")
-    assert set(re.findall(r"streamctl (\w+)", synopsis)) == set(VERBS)
+    assert set(re.findall(r"streamctl ([\w-]+)", synopsis)) == set(VERBS)
 
 
 def test_options() -> None:
