@@ -43,6 +43,8 @@ _RESCAN: Final = 30.0
 """Seconds: whatever inotify lost, and whatever failed, is looked at again after that."""
 _TICK: Final = 1.0
 """Seconds between two looks at what the FFmpegs report, which they do once a second."""
+_TEND: Final = 5.0
+"""Seconds between two questions to MediaMTX."""
 _AFTER_FAILURE: Final = 2.0
 """Seconds between passes while systemd does not answer."""
 
@@ -119,6 +121,7 @@ async def _serve() -> int:
     tasks = [
         loop.create_task(_reconcile_for_ever(reconciler, watcher, stir)),
         loop.create_task(_tick_for_ever(reconciler)),
+        loop.create_task(_tend_for_ever(reconciler)),
         loop.create_task(_feed_watchdog()),
         loop.create_task(connection.wait_closed()),
         loop.create_task(stop.wait()),
@@ -162,6 +165,15 @@ async def _tick_for_ever(reconciler: Reconciler) -> None:
             await reconciler.tick()
         except SystemdError as error:
             _LOG.error("%s; trying again", error)
+
+
+async def _tend_for_ever(reconciler: Reconciler) -> None:
+    while True:
+        await asyncio.sleep(_TEND)
+        try:
+            await reconciler.tend()
+        except SystemdError as error:
+            _LOG.error("cannot restart MediaMTX: %s; trying again", error)
 
 
 async def _reload(reconciler: Reconciler) -> None:

@@ -22,7 +22,7 @@ from streamd.host.confd import CREDENTIALS_DIRECTORY, Configuration, Reader
 from streamd.host.credentials import drop_presets, set_credential
 from streamd.host.editor import Editor
 from streamd.host.executor import RETRY, Executor
-from streamd.host.mediamtx import MediaMtx, api_password
+from streamd.host.mediamtx import SERVICE, MediaMtx, api_password
 from streamd.host.network import interface_addresses, udp_ports_in_use
 from streamd.host.store import Store
 from streamd.host.systemd import Systemd, SystemdError
@@ -35,6 +35,7 @@ from streamd.plan.pace import Pace
 from streamd.plan.plan import Action, Step, plan
 from streamd.plan.status import State, Statistics, Status, StepView
 from streamd.plan.unit import Address, route_slice
+from streamd.plan.viewers import MediaView
 from streamd.reporter import Reporter
 from streamd.route.change import Change, Kind, Refusal
 from streamd.route.diagnostic import Diagnostic
@@ -220,6 +221,21 @@ class Reconciler:
             raise InvalidConfigurationError(problem)
         _LOG.info('credential "%s" was set', name)
         await self.reload()
+
+    async def viewers(self) -> MediaView:
+        """Return who watches what, or why that cannot be told."""
+        return await self._mediamtx.view()
+
+    async def kick(self, viewer: str) -> None:
+        """End a viewer's connection. Raises: ControlError."""
+        if problem := await self._mediamtx.kick(viewer):
+            raise ControlError(problem)
+
+    async def tend(self) -> None:
+        """Restart MediaMTX where it hangs. To be called every few seconds. Raises: SystemdError."""
+        if await self._mediamtx.has_hung() and await self._systemd.restart_service(SERVICE):
+            _LOG.warning("MediaMTX did not answer, so it was restarted")
+            self._mediamtx.forgive()
 
     async def _run(self, act: Callable[[], object], *, wait: bool) -> None:
         async def guarded() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Final
@@ -114,6 +114,14 @@ class Client:
     async def set_credential(self, name: str, secret: str) -> None:
         """Put a secret into the credential store, replacing one of that name."""
         await self._call("SetCredential", "ssa{sv}", name, secret, {}, within=_LONG)
+
+    async def viewers(self, routes: Sequence[str] = ()) -> Document:
+        """Return who watches these routes, or all."""
+        return dict(await self._call("Viewers", "asa{sv}", list(routes), {}, within=_QUICK))
+
+    async def kick(self, viewer: str) -> None:
+        """End a viewer's connection."""
+        await self._call("KickViewer", "sa{sv}", viewer, {}, within=_LONG)
 
     async def properties(self, address: str | None = None) -> Document:
         """Return all properties of the daemon, or of one route or output, by name."""

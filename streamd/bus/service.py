@@ -16,6 +16,7 @@ from streamd.bus.document import (
     diagnostics_document,
     statistics_document,
     steps_document,
+    view_document,
 )
 from streamd.bus.gate import Gate
 from streamd.bus.names import BUS_NAME, MANAGER, OUTPUT, ROOT, ROUTE
@@ -96,6 +97,8 @@ class Service:
             (MANAGER, "GetStatus"): self._get_status,
             (MANAGER, "Check"): self._check,
             (MANAGER, "Statistics"): self._statistics,
+            (MANAGER, "Viewers"): self._viewers,
+            (MANAGER, "KickViewer"): self._kick_viewer,
         }
         found |= change_handlers(self._control)
         for verb in _VERBS:
@@ -172,6 +175,20 @@ class Service:
         take_options(options, {})
         found: Sequence[Statistics] = await self._control.statistics(asked)
         return Marshalled(documents([document_entries(statistics_document(each)) for each in found]))
+
+    async def _viewers(self, call: Call) -> list[Any]:
+        routes, options = call.arguments
+        take_options(options, {})
+        for route in routes:
+            if "/" in route or route not in self._addresses.values():
+                raise NotFoundError(f"there is no route {quoted(route)}")
+        return [pack_document(view_document(await self._control.viewers(), routes))]
+
+    async def _kick_viewer(self, call: Call) -> list[Any]:
+        viewer, options = call.arguments
+        take_options(options, {})
+        await self._control.kick(viewer)
+        return []
 
     def _get_status(self, call: Call) -> Marshalled:
         options = take_options(call.arguments[0], {"address": "s"})

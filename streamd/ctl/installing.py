@@ -15,7 +15,8 @@ from streamd.ctl.printing import print_result
 def run_install(options: argparse.Namespace) -> int:
     """Install a release of MediaMTX for this machine."""
     from streamd.host import release  # noqa: PLC0415 (only this verb needs it)
-    from streamd.plan.mediamtx import parse_version  # noqa: PLC0415
+    from streamd.host.mediamtx import SERVICE  # noqa: PLC0415
+    from streamd.plan.mediamtx import parse_version, version_text  # noqa: PLC0415
 
     if os.geteuid() != 0:
         raise Failure(f"only root may install {release.TARGET}", DENIED)
@@ -23,20 +24,20 @@ def run_install(options: argparse.Namespace) -> int:
         raise Failure("--version is for what is fetched, a file has the version that it has", USAGE)
     version = release.PINNED if options.version is None else parse_version(options.version)
     if version is None:
-        raise Failure(f'"{options.version}" is no version, write it as {release.text_of(release.PINNED)}', USAGE)
+        raise Failure(f'"{options.version}" is no version, write it as {version_text(release.PINNED)}', USAGE)
     try:
         if options.file is not None:
             archive = Path(options.file)
             done = release.install(archive, release.checked_file(archive, options.sha256 or ""))
         else:
             with tempfile.TemporaryDirectory(prefix="streamctl.") as folder:
-                sys.stderr.write(f"fetching MediaMTX {release.text_of(version)} …\n")
+                sys.stderr.write(f"fetching MediaMTX {version_text(version)} …\n")
                 archive = release.download(version, sha256=options.sha256 or "", folder=Path(folder))
                 done = release.install(archive, release.digest_of(archive))
         running = release.restart(changed=done.changed)
     except release.ReleaseError as error:
         raise Failure(str(error), FAILURE) from None
-    text = release.text_of(done.version)
+    text = version_text(done.version)
     document = {
         "version": text,
         "path": str(done.path),
@@ -45,6 +46,6 @@ def run_install(options: argparse.Namespace) -> int:
         "running": running,
     }
     what = f"MediaMTX {text} {'is installed' if done.changed else 'was installed already'}"
-    line = f"{what}, and {release.SERVICE} {'runs it' if running else 'does not run'}\n"
+    line = f"{what}, and {SERVICE} {'runs it' if running else 'does not run'}\n"
     print_result(options, document, lambda _style: line)
     return OK

@@ -20,6 +20,7 @@ from streamd.ctl.logs import journalctl
 from streamd.ctl.match import is_pattern
 from streamd.ctl.printing import complain, now, print_result
 from streamd.ctl.style import Style, count
+from streamd.ctl.viewing import run_kick, run_viewers
 
 if TYPE_CHECKING:
     from streamd.bus.client import Client
@@ -205,6 +206,8 @@ RUN: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
     "logs": _logs,
     "monitor": run_monitor,
     "top": run_top,
+    "viewers": run_viewers,
+    "kick": run_kick,
     "install-mediamtx": run_install,
 }
 """What carries out each verb; returns the exit status. Raises: Failure."""

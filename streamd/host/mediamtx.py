@@ -1,4 +1,4 @@
-"""MediaMTX on this host: which version is installed, and the document that it runs on."""
+"""MediaMTX on this host: which version is installed, the document that it runs on, and how it is."""
 
 from __future__ import annotations
 
@@ -14,19 +14,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from streamd.host.mediaapi import MediaApi, MediaApiError, Pulse
 from streamd.host.store import write_atomically
-from streamd.plan.mediamtx import OLDEST, Version, media_document, parse_version
-from streamd.route.model import Settings
+from streamd.plan.mediamtx import COPY_SINCE, OLDEST, Version, media_document, parse_version, version_text
+from streamd.plan.viewers import MediaView
+from streamd.route.model import Listen, Settings
 
 _LOG: Final = logging.getLogger(__name__)
 
 BINARIES: Final = (Path("/usr/local/bin/mediamtx"), Path("/usr/bin/mediamtx"))
 """In the order in which systemd looks for it."""
+SERVICE: Final = "streamd-mediamtx.service"
 DOCUMENT: Final = Path("/run/streamd/mediamtx/mediamtx.yml")
 _PROBE_SECONDS: Final = 10.0
 _LARGEST_BUFFER: Final = Path("/proc/sys/net/core/rmem_max")
 SPACING: Final = 1.5
 """Seconds between two writes: whatever changes in the second after MediaMTX read its file, it does not notice."""
+_HUNG_AFTER: Final = 2
+"""Times that it did not answer, one after the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +67,14 @@ def look(binaries: Iterable[Path] = BINARIES) -> Installed:
     except (OSError, subprocess.SubprocessError) as error:
         return Installed(path, None, f"{path} cannot be asked for its version: {error}")
     version = parse_version(done.stdout.decode(errors="replace"))
-    oldest = ".".join(map(str, OLDEST))
     if version is None or version < OLDEST:
-        what = f"is MediaMTX {'.'.join(map(str, version))}" if version else "tells no version"
-        return Installed(path, None, f"{path} {what}, and streamd needs {oldest} or newer")
+        what = f"is MediaMTX {version_text(version)}" if version else "tells no version"
+        return Installed(path, None, f"{path} {what}, and streamd needs {version_text(OLDEST)} or newer")
     return Installed(path, version, "")
 
 
 class MediaMtx:
-    """Keeps MediaMTX's document as it should be."""
+    """Keeps MediaMTX's document as it should be, and asks how it is."""
 
     def __init__(
         self,
@@ -79,6 +83,7 @@ class MediaMtx:
         binaries: tuple[Path, ...] = BINARIES,
         document: Path = DOCUMENT,
         spacing: float = SPACING,
+        api: MediaApi | None = None,
     ) -> None:
         """Take the password of its API, and where things are."""
         self._password = password
@@ -88,6 +93,9 @@ class MediaMtx:
         self._stamp: object = None
         self._wanted = ""
         self._timer: asyncio.TimerHandle | None = None
+        self._api = api or MediaApi(password)
+        self._api_at: Listen | None = None
+        self._unanswered = 0
         self.installed = Installed()
 
     async def renew(self, paths: Mapping[str, str], settings: Settings) -> None:
@@ -98,6 +106,7 @@ class MediaMtx:
             settings: from streamd.toml.
         """
         await self._probe()
+        self._api_at = settings.mediamtx.api
         version = self.installed.version
         if version is None:
             self._wanted = ""
@@ -107,6 +116,45 @@ class MediaMtx:
             paths, settings=settings, version=version, api_password=self._password, largest_buffer=_largest_buffer()
         )
         self._write()
+
+    async def view(self) -> MediaView:
+        """Return who watches what, or why that cannot be told."""
+        version = self.installed.version
+        if version is None or self._api_at is None:
+            return MediaView(problem=self.installed.problem)
+        text = version_text(version)
+        if version < COPY_SINCE:
+            needed = version_text(COPY_SINCE)
+            return MediaView(version=text, problem=f"MediaMTX {text} has no copy of any route, {needed} or newer would")
+        try:
+            return MediaView(version=text, paths=await self._api.view(self._api_at))
+        except MediaApiError as error:
+            return MediaView(version=text, problem=str(error))
+
+    async def kick(self, name: str) -> str:
+        """End the connection of a viewer, by his id; return what prevents it."""
+        view = await self.view()
+        viewer = view.find(name)
+        if view.problem or viewer is None or self._api_at is None:
+            return view.problem or f'nobody watches who is called "{name}"'
+        try:
+            await self._api.kick(self._api_at, viewer)
+        except MediaApiError as error:
+            return str(error)
+        _LOG.info("kicked a %s viewer at %s", viewer.kind, viewer.address)
+        return ""
+
+    async def has_hung(self) -> bool:
+        """Ask it something; tell whether it listens and has not answered the last times."""
+        pulse = Pulse.ABSENT
+        if self.installed.version is not None and self._api_at is not None:
+            pulse = await self._api.pulse(self._api_at)
+        self._unanswered = self._unanswered + 1 if pulse is Pulse.SILENT else 0
+        return self._unanswered >= _HUNG_AFTER
+
+    def forgive(self) -> None:
+        """Begin anew: it was restarted."""
+        self._unanswered = 0
 
     def _remove(self) -> None:
         try:
@@ -120,7 +168,7 @@ class MediaMtx:
             return
         found = await asyncio.to_thread(look, self._binaries)
         if found.version is not None:
-            _LOG.info("%s is MediaMTX %s", found.path, ".".join(map(str, found.version)))
+            _LOG.info("%s is MediaMTX %s", found.path, version_text(found.version))
         elif found.path is not None:
             _LOG.warning("%s", found.problem)
         self._stamp = stamp

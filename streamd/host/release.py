@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
-from streamd.host.mediamtx import BINARIES, Installed, look
+from streamd.host.mediamtx import BINARIES, SERVICE, Installed, look
 from streamd.host.store import sync_directory
-from streamd.plan.mediamtx import OLDEST, Version
+from streamd.plan.mediamtx import OLDEST, Version, version_text
 
 PINNED: Final[Version] = (1, 20, 1)
 """What is installed unless another version is asked for."""
@@ -31,7 +31,6 @@ CHECKSUMS_SINCE: Final[Version] = (1, 13, 0)
 ARM64_SINCE: Final[Version] = (1, 12, 1)
 """Before, archives for that architecture were called arm64v8."""
 TARGET: Final = BINARIES[0]
-SERVICE: Final = "streamd-mediamtx.service"
 
 _MEMBER: Final = "mediamtx"
 _LARGEST_ARCHIVE: Final = 200 << 20
@@ -62,21 +61,16 @@ class Done:
     """False where the very same program was there already."""
 
 
-def text_of(version: Version) -> str:
-    """Return a version as people write it."""
-    return ".".join(map(str, version))
-
-
 def archive_name(version: Version, machine: str) -> str:
     """Return the name of a release's archive for a machine, as uname(1) calls it. Raises: ReleaseError."""
     architecture = _MACHINES.get(machine)
     if architecture is None:
         raise ReleaseError(f"there is no MediaMTX for {machine}, only for {', '.join(sorted(set(_MACHINES)))}")
     if version < OLDEST:
-        raise ReleaseError(f"streamd needs MediaMTX {text_of(OLDEST)} or newer")
+        raise ReleaseError(f"streamd needs MediaMTX {version_text(OLDEST)} or newer")
     if architecture == "arm64" and version < ARM64_SINCE:
         architecture = "arm64v8"
-    return f"mediamtx_v{text_of(version)}_linux_{architecture}.tar.gz"
+    return f"mediamtx_v{version_text(version)}_linux_{architecture}.tar.gz"
 
 
 def checksum_in(listing: str, name: str) -> str:
@@ -91,11 +85,11 @@ def checksum_in(listing: str, name: str) -> str:
 def download(version: Version, *, sha256: str = "", machine: str = "", base: str = RELEASES, folder: Path) -> Path:
     """Fetch a release's archive into a folder, checked, and return where it is. Raises: ReleaseError."""
     name = archive_name(version, machine or os.uname().machine)
-    url = f"{base}/v{text_of(version)}"
+    url = f"{base}/v{version_text(version)}"
     expected = sha256 or PINS.get(name, "")
     if not expected:
         if version < CHECKSUMS_SINCE:
-            raise ReleaseError(f"MediaMTX {text_of(version)} was released without {CHECKSUMS}, give --sha256")
+            raise ReleaseError(f"MediaMTX {version_text(version)} was released without {CHECKSUMS}, give --sha256")
         listing = folder / CHECKSUMS
         _fetch(f"{url}/{CHECKSUMS}", listing, _LARGEST_LIST)
         expected = checksum_in(listing.read_text(encoding="ascii", errors="replace"), name)

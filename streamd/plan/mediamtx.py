@@ -46,6 +46,11 @@ def parse_version(text: str) -> Version | None:
     return (int(found[1]), int(found[2]), int(found[3])) if found else None
 
 
+def version_text(version: Version) -> str:
+    """Return a version as people write it."""
+    return ".".join(map(str, version))
+
+
 def paths_of(routes: Iterable[Route], desired: Desired, groups: Mapping[str, str]) -> dict[str, str]:
     """Return the routes of which MediaMTX is to have a copy, with the group of each on the relay.
 

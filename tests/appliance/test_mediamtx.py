@@ -210,6 +210,73 @@ def fetch(url: str) -> str | None:
         return None
 
 
+def test_viewers_are_shown_and_kicked() -> None:
+    write_route("a", TEST)
+    wait_ready("a")
+    SETTINGS.write_text('[mediamtx]\nsrt = "127.0.0.1:8890"\n')
+    srt = ["srt-live-transmit", "-a:no", "srt://127.0.0.1:8890?streamid=read:a", "udp://127.0.0.1:6009"]
+    wait_until(lambda: ":8890" in run("ss", "-Hlnu").stdout, 10, "SRT is on")
+    with viewer("a") as process, subprocess.Popen(srt, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as caller:
+        try:
+            wait_until(lambda: len(watching("a")) == 2, 20, f"two watch; {watching('a')}")
+            found = {each["kind"]: each for each in watching("a")}
+            assert found.keys() == {"rtsp", "srt"}
+            assert "rtt" in found["srt"]
+            assert found["rtsp"]["address"].startswith("127.0.0.1:")
+            assert found["rtsp"]["since"] > 1_700_000_000_000_000
+            wait_until(lambda: {each["kind"]: each for each in watching("a")}["srt"]["sent"] > 0, 10, "SRT sends")
+            assert "a: H264, MPEG-4 Audio; 2 viewers" in run("streamctl", "viewers").stdout
+            run("streamctl", "kick", found["rtsp"]["id"])
+            process.wait(20)
+            wait_until(lambda: [each["kind"] for each in watching("a")] == ["srt"], 10, "one is left")
+            gone = run("streamctl", "kick", found["rtsp"]["id"], check=False)
+            assert (gone.returncode, gone.stderr) == (
+                1,
+                f'streamctl: nobody watches who is called "{found["rtsp"]["id"]}"\n',
+            )
+        finally:
+            caller.kill()
+
+
+def watching(name: str) -> list[Any]:
+    found = json.loads(run("streamctl", "viewers", "--json", name).stdout)
+    return list(found["paths"][0]["viewers"]) if found["paths"] else []
+
+
+def test_one_that_hangs_is_noticed_and_restarted(stream: Path) -> None:
+    write_route("a", '[input]\nurl = "udp://127.0.0.1:5000"\n[output.x]\nurl = "udp://127.0.0.1:6001"\n')
+    write_route("b", TEST)
+    wait_active(("a", "a/x", "b"))
+    wait_ready("b")
+    with UdpReceiver(stream, (6001,)) as receiver, Sender(stream, "127.0.0.1", 5000):
+        receiver.wait_for(PER_SECOND)
+        receiver.reset()
+        before = incarnation()
+        run("kill", "-STOP", before["MainPID"])
+        hung = run("streamctl", "viewers", check=False)
+        assert (hung.returncode, hung.stderr) == (1, "streamctl: MediaMTX does not answer\n")
+        wait_until(lambda: incarnation()["InvocationID"] not in ("", before["InvocationID"]), 40, "it was restarted")
+        wait_ready("b")
+        assert "MediaMTX did not answer, so it was restarted" in journal("-u", "streamd.service")
+        assert receiver.report()[6001].intact
+
+
+def test_what_prevents_viewers_is_told() -> None:
+    run("systemctl", "stop", UNIT)
+    stopped = run("streamctl", "viewers", check=False)
+    assert (stopped.returncode, stopped.stderr) == (
+        1,
+        "streamctl: MediaMTX does not run, see: systemctl status streamd-mediamtx\n",
+    )
+    BINARY.unlink()
+    run("streamctl", "reload")
+    missing = run("streamctl", "viewers", check=False)
+    assert (missing.returncode, missing.stderr) == (
+        1,
+        "streamctl: MediaMTX is not installed; to install it, as root: streamctl install-mediamtx\n",
+    )
+
+
 def test_without_it_the_unit_is_skipped_and_nothing_fails() -> None:
     write_route("a", TEST)
     wait_active(("a",))

@@ -70,7 +70,9 @@ def complete(*words: str) -> list[str]:
     return found.stdout.splitlines()
 
 
-NEEDS = {verb: ["a/b"] for verb in ("start", "stop", "restart", "logs", "enable", "disable", "add", "set", "rm")}
+NEEDS = {
+    verb: ["a/b"] for verb in ("start", "stop", "restart", "logs", "enable", "disable", "add", "set", "rm", "kick")
+}
 NEEDS["cat"] = ["a"]
 
 

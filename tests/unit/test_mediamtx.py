@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -170,23 +172,15 @@ def test_what_mediamtx_of_this_host_says_to_it(tmp_path: Path) -> None:
     printed = subprocess.run([MEDIAMTX, "--version"], capture_output=True, text=True, check=True, timeout=30).stdout
     version = parse_version(printed)
     assert version is not None
-    server = MediaServer(
-        rtsp=Listen("127.0.0.1", 48554),
-        rtmp=Listen("127.0.0.1", 41935),
-        srt=Listen("127.0.0.1", 48890),
-        hls=Listen("127.0.0.1", 48888),
-        webrtc=Listen("127.0.0.1", 48889),
-        webrtc_media=Listen("127.0.0.1", 48189),
-        api=Listen("127.0.0.1", 49997),
-        metrics=Listen("127.0.0.1", 49998),
-    )
+    names = ("rtsp", "rtmp", "srt", "hls", "webrtc", "webrtc_media", "api", "metrics")
+    server = MediaServer(**dict(zip(names, free_ports(len(names)), strict=True)))
     path = tmp_path / "mediamtx.yml"
     path.write_text(json.dumps(make(version, server=server)))
     with subprocess.Popen([MEDIAMTX, str(path)], stdout=subprocess.PIPE, text=True, cwd=tmp_path) as process:
         timer = threading.Timer(30, process.kill)
         timer.start()
         try:
-            said = "".join(until(process, "[API] "))
+            said = "".join(until(process, {"[API] ", *(["[path studio-a]"] if version >= COPY_SINCE else [])}))
         finally:
             timer.cancel()
             process.terminate()
@@ -194,14 +188,31 @@ def test_what_mediamtx_of_this_host_says_to_it(tmp_path: Path) -> None:
     assert "deprecated" not in said
     for name in ("RTSP", "RTMP", "SRT", "HLS", "WebRTC", "metrics", "API"):
         assert f"[{name}] " in said, said
-    assert ("[path studio-a]" in said) == (version >= COPY_SINCE)
 
 
-def until(process: subprocess.Popen[str], text: str) -> Iterator[str]:
-    """Yield a program's lines up to the one with the text."""
+def free_ports(count: int) -> list[Listen]:
+    """Return as many ports that nobody has bound, neither for TCP nor for UDP."""
+    found: list[Listen] = []
+    with ExitStack() as stack:
+        while len(found) < count:
+            tcp = stack.enter_context(socket.socket())
+            tcp.bind(("127.0.0.1", 0))
+            port = tcp.getsockname()[1]
+            udp = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            try:
+                udp.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            found.append(Listen("127.0.0.1", port))
+    return found
+
+
+def until(process: subprocess.Popen[str], texts: set[str]) -> Iterator[str]:
+    """Yield a program's lines up to the one with the last of the texts, which come in any order."""
     assert process.stdout is not None
     for line in process.stdout:
         yield line
-        if text in line:
+        texts = {text for text in texts if text not in line}
+        if not texts:
             return
-    pytest.fail(f"mediamtx ended, or took too long, before it said {text}")
+    pytest.fail(f"mediamtx ended, or took too long, before it said {texts}")

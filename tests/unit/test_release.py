@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from streamd.host import release
+from streamd.host.mediamtx import SERVICE
 from streamd.host.release import Done, ReleaseError
 
 NAME = "mediamtx_v1.20.1_linux_amd64.tar.gz"
@@ -250,7 +251,7 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     ],
 )
 def test_the_service_runs_the_new_one(states: dict[str, str], changed: bool, words: list[str], running: bool) -> None:
-    names = {release.SERVICE: "mtx", "streamd.service": "daemon"}
+    names = {SERVICE: "mtx", "streamd.service": "daemon"}
     done: list[str] = []
 
     def ask(verb: str, unit: str) -> str:
