@@ -28,6 +28,8 @@ class Cause(StrEnum):
     """The stream cannot be carried there."""
     INPUT_LOST = "input-lost"
     CONNECTION_LOST = "connection-lost"
+    ABSENT = "absent"
+    """The server has no such stream, which may come any moment."""
     CALLER_LEFT = "caller-left"
     """The caller of a listener; no failure."""
     ADDRESS_IN_USE = "address-in-use"
@@ -52,7 +54,7 @@ class Ending:
     lines: tuple[str, ...] = ()
     """The last that it wrote, the oldest first."""
     kind: str = ""
-    """udp, srt, rtmp, rtsp, test or file."""
+    """udp, srt, rtmp, rtsp, hls, test or file."""
     listener: bool = False
     """It waits for a caller."""
     is_input: bool = False
@@ -115,6 +117,8 @@ def clean(line: str) -> str:
 
 def _of_side(cause: Cause, ending: Ending) -> Cause:
     """Return what an error that both sides may have means for this one."""
+    if cause is Cause.REJECTED and ending.is_input and ending.kind != "srt":
+        return Cause.ABSENT
     if cause is not Cause.CONNECTION_LOST:
         return cause
     if ending.listener and ending.kind == "srt":
@@ -237,6 +241,10 @@ _WORDS: Final = {
     Cause.CONNECTION_LOST: (
         "the connection broke",
         "The far end or the network closed it; it is tried again by itself. Look there if it happens often.",
+    ),
+    Cause.ABSENT: (
+        "the server has no such stream",
+        "Check the path in the input's URL, and whether anybody publishes there.",
     ),
     Cause.CALLER_LEFT: (
         "its caller left, it listens again",

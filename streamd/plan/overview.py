@@ -17,6 +17,7 @@ from streamd.route.diagnostic import Diagnostic
 from streamd.route.model import (
     FileSource,
     Output,
+    PullSource,
     Route,
     RtmpTarget,
     RtspTarget,
@@ -304,6 +305,8 @@ def source_kind(source: Source) -> str:
             return "udp"
         case SrtSource():
             return "srt"
+        case PullSource():
+            return source.kind
         case TestSource():
             return "test"
         case FileSource():

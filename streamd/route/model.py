@@ -99,7 +99,25 @@ class FileSource:
     """Absolute."""
 
 
-Source = UdpSource | SrtSource | TestSource | FileSource
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullSource:
+    """A stream that is fetched from a server, by RTSP, RTMP or HLS, and remuxed to MPEG-TS."""
+
+    url: str
+    """Has a password in it only with allow_visible_password."""
+    transport: RtspTransport = RtspTransport.TCP
+    """Of RTSP."""
+    allow_visible_password: bool = False
+    tls_verify: bool = True
+
+    @property
+    def kind(self) -> str:
+        """Return rtsp, rtmp or hls."""
+        scheme = self.url.partition(":")[0]
+        return "hls" if scheme in ("http", "https") else scheme.removesuffix("s")
+
+
+Source = UdpSource | SrtSource | PullSource | TestSource | FileSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

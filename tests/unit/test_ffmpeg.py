@@ -15,6 +15,7 @@ from streamd.plan.preset import Form, PresetLine, render_preset
 from streamd.route.model import (
     Credential,
     FileSource,
+    PullSource,
     RtmpTarget,
     RtspTarget,
     RtspTransport,
@@ -61,6 +62,12 @@ def output(target: Target) -> Command:
 
 def raw_ingest(url: str) -> str:
     return f"{START} -f data -raw_packet_size 1316 -i {url} -map 0 -c copy -f data {RELAY_OUT}"
+
+
+def pulled_ingest(options: str, url: str) -> str:
+    probing = "-analyzeduration 2000000 -probesize 10000000 -max_probe_packets 200"
+    copied = f"-map 0:v:0? -map 0:a:0? -c copy -copyinkf:a -f mpegts {RELAY_OUT}"
+    return f"{START} {options} 5000000 {probing} -i {url} {copied}"
 
 
 def srt_source(**more: object) -> SrtSource:
@@ -119,6 +126,28 @@ INGESTS: list[tuple[Source, int | None, str]] = [
             f"{QUIET_START} -protocol_whitelist hls,file,srt -f data -raw_packet_size 1316"
             f" -i hls+file://{INGEST_SECRETS} -map 0 -c copy -f data {RELAY_OUT}"
         ),
+    ),
+    (
+        PullSource(url="rtsp://cam.example/a"),
+        None,
+        pulled_ingest("-rtsp_transport tcp -timeout", "rtsp://cam.example/a"),
+    ),
+    (
+        PullSource(url="rtsps://cam.example/a", transport=RtspTransport.UDP),
+        None,
+        pulled_ingest("-rtsp_transport udp -timeout", "rtsps://cam.example/a"),
+    ),
+    (PullSource(url="rtmp://s.example/live/a"), None, pulled_ingest("-rw_timeout", "rtmp://s.example/live/a")),
+    (
+        PullSource(url="rtmps://s.example/live/a"),
+        None,
+        pulled_ingest("-tls_verify 1 -rw_timeout", "rtmps://s.example/live/a"),
+    ),
+    (PullSource(url="http://s.example/a.m3u8"), None, pulled_ingest("-re -rw_timeout", "http://s.example/a.m3u8")),
+    (
+        PullSource(url="https://s.example/a.m3u8", tls_verify=False),
+        None,
+        pulled_ingest("-re -tls_verify 0 -rw_timeout", "https://s.example/a.m3u8"),
     ),
     (
         FileSource(path="/srv/a: b%d.ts"),
