@@ -43,7 +43,7 @@ _RESCAN: Final = 30.0
 """Seconds: whatever inotify lost, and whatever failed, is looked at again after that."""
 _TICK: Final = 1.0
 """Seconds between two looks at what the FFmpegs report, which they do once a second."""
-_TEND: Final = 5.0
+_TEND: Final = 3.0
 """Seconds between two questions to MediaMTX."""
 _AFTER_FAILURE: Final = 2.0
 """Seconds between passes while systemd does not answer."""

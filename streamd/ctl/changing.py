@@ -37,6 +37,11 @@ def keys(words: Sequence[str]) -> dict[str, Any]:
         value = _value(text) if text else None
         if key in SECRETS[:2] and isinstance(value, str):
             raise Failure(f"a {key} does not belong on a command line, use --{key}-file or --ask-{key}", USAGE)
+        if key == "password" and isinstance(value, str):
+            text = (
+                'a password does not belong on a command line, write password={credential="NAME"} for one in the store'
+            )
+            raise Failure(text, USAGE)
         found[key] = value
     return found
 

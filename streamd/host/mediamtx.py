@@ -9,14 +9,23 @@ import logging
 import os
 import subprocess
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from streamd.host.mediaapi import MediaApi, MediaApiError, Pulse
 from streamd.host.store import write_atomically
-from streamd.plan.mediamtx import COPY_SINCE, OLDEST, Version, media_document, parse_version, version_text
+from streamd.plan.mediamtx import (
+    COPY_SINCE,
+    OLDEST,
+    Publisher,
+    Version,
+    kept_of,
+    media_document,
+    parse_version,
+    version_text,
+)
 from streamd.plan.viewers import MediaView
 from streamd.route.model import Listen, Settings
 
@@ -30,6 +39,7 @@ _PROBE_SECONDS: Final = 10.0
 _LARGEST_BUFFER: Final = Path("/proc/sys/net/core/rmem_max")
 SPACING: Final = 1.5
 """Seconds between two writes: whatever changes in the second after MediaMTX read its file, it does not notice."""
+_NOBODY: Final[Mapping[str, Publisher]] = {}
 _HUNG_AFTER: Final = 2
 """Times that it did not answer, one after the other."""
 
@@ -98,12 +108,26 @@ class MediaMtx:
         self._unanswered = 0
         self.installed = Installed()
 
-    async def renew(self, paths: Mapping[str, str], settings: Settings) -> None:
+    async def probe(self) -> Installed:
+        """Return the MediaMTX that is installed now."""
+        await self._probe()
+        return self.installed
+
+    async def renew(
+        self,
+        paths: Mapping[str, str],
+        settings: Settings,
+        *,
+        publishers: Mapping[str, Publisher] = _NOBODY,
+        held: Collection[str] = (),
+    ) -> None:
         """Write the document if it has changed; without a MediaMTX that could read it, there is none.
 
         Args:
             paths: routes that it is to have a copy of, and their groups.
             settings: from streamd.toml.
+            publishers: routes that somebody may publish to, and who.
+            held: routes that are not to be touched.
         """
         await self._probe()
         self._api_at = settings.mediamtx.api
@@ -113,7 +137,13 @@ class MediaMtx:
             self._remove()
             return
         self._wanted = media_document(
-            paths, settings=settings, version=version, api_password=self._password, largest_buffer=_largest_buffer()
+            paths,
+            publishers,
+            kept_of(self._wanted or self._written(), held),
+            settings=settings,
+            version=version,
+            api_password=self._password,
+            largest_buffer=_largest_buffer(),
         )
         self._write()
 
@@ -123,13 +153,14 @@ class MediaMtx:
         if version is None or self._api_at is None:
             return MediaView(problem=self.installed.problem)
         text = version_text(version)
-        if version < COPY_SINCE:
-            needed = version_text(COPY_SINCE)
-            return MediaView(version=text, problem=f"MediaMTX {text} has no copy of any route, {needed} or newer would")
         try:
-            return MediaView(version=text, paths=await self._api.view(self._api_at))
+            paths = await self._api.view(self._api_at)
         except MediaApiError as error:
             return MediaView(version=text, problem=str(error))
+        if version < COPY_SINCE and not paths:
+            needed = version_text(COPY_SINCE)
+            return MediaView(version=text, problem=f"MediaMTX {text} has no copy of any route, {needed} or newer would")
+        return MediaView(version=text, paths=paths)
 
     async def kick(self, name: str) -> str:
         """End the connection of a viewer, by his id; return what prevents it."""
@@ -173,6 +204,12 @@ class MediaMtx:
             _LOG.warning("%s", found.problem)
         self._stamp = stamp
         self.installed = found
+
+    def _written(self) -> str:
+        try:
+            return self._document.read_text(encoding="utf-8")
+        except (OSError, UnicodeError):
+            return ""
 
     def _write(self) -> None:
         if self._timer is not None:

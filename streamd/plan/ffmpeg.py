@@ -14,10 +14,10 @@ from urllib.parse import quote, urlsplit
 from streamd.plan.preset import Form, Preset, PresetLine, render_preset
 from streamd.route.model import (
     Credential,
+    FileSource,
     PullSource,
     RtmpTarget,
     RtspTarget,
-    Source,
     SrtMode,
     SrtSource,
     SrtTarget,
@@ -49,6 +49,10 @@ IO_TIMEOUT: Final = 5_000_000
 """Of RTMP and RTSP connections, in µs. Without it a dead peer blocks FFmpeg for ever."""
 
 
+Fetched = UdpSource | SrtSource | PullSource | TestSource | FileSource
+"""What FFmpeg itself can fetch."""
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """The group and port of a route on the direct relay."""
@@ -66,7 +70,7 @@ class Command:
 
 
 def ingest_command(
-    source: Source, *, port: int | None, group: Endpoint, progress: Endpoint, addresses: Mapping[str, str], unit: str
+    source: Fetched, *, port: int | None, group: Endpoint, progress: Endpoint, addresses: Mapping[str, str], unit: str
 ) -> Command:
     """Return the command that brings a source onto the relay's group.
 

@@ -12,12 +12,15 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from streamd.plan.desired import Desired
+from streamd.plan.status import State
 from streamd.plan.unit import Address
-from streamd.route.model import Listen, MediaServer, Route, Settings
+from streamd.route.model import Listen, MediaServer, PublishSource, Route, Settings
+from streamd.route.publish import NEVER_PATHS
 
 Version = tuple[int, int, int]
 
@@ -31,9 +34,9 @@ MPEGTS_SCHEME_SINCE: Final[Version] = (1, 14, 0)
 MOQ_SINCE: Final[Version] = (1, 19, 0)
 """It listens on all addresses unless it is told not to."""
 
-NEVER_PATHS: Final = frozenset({"all", "all_others"})
-"""Good names of routes that MediaMTX takes for "whatever path is asked for"."""
 API_USER: Final = "streamd"
+PLAIN_PASSWORD: Final = re.compile(r"[A-Za-z0-9._~!*+-]{1,64}")
+"""What an encoder can send by every protocol: by RTSP and SRT MediaMTX takes no colon, and the rest is for URLs."""
 SOCKET_BUFFER: Final = 2097152
 """Bytes, as for FFmpeg on the relay."""
 _WRITE_QUEUE: Final = 1024
@@ -51,17 +54,80 @@ def version_text(version: Version) -> str:
     return ".".join(map(str, version))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publisher:
+    """Who may publish to a route."""
+
+    user: str
+    digest: str
+    """The SHA-256 of his password, in base64."""
+
+
 def paths_of(routes: Iterable[Route], desired: Desired, groups: Mapping[str, str]) -> dict[str, str]:
     """Return the routes of which MediaMTX is to have a copy, with the group of each on the relay.
 
-    Of a route whose file cannot be understood the copy stays, as all else of it does.
+    What an encoder publishes there needs none.
     """
-    names = {route.name for route in routes if Address(route.name).unit in desired.units} | desired.held
-    return {name: groups[name] for name in sorted(names) if name in groups and name not in NEVER_PATHS}
+    names = {
+        route.name
+        for route in routes
+        if Address(route.name).unit in desired.units and not isinstance(route.input.source, PublishSource)
+    }
+    return {name: groups[name] for name in sorted(names - NEVER_PATHS) if name in groups}
+
+
+_NOBODY: Final[Mapping[str, Publisher]] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What stays of a document, as it stood there."""
+
+    paths: Mapping[str, object] = field(default_factory=dict)
+    users: tuple[object, ...] = ()
+
+
+_NOTHING: Final = Kept()
+
+
+def kept_of(document: str, names: Collection[str]) -> Kept:
+    """Return what a document has of routes that are not to be touched, since their files cannot be understood now.
+
+    Whether such a route is published to or has a copy is not known otherwise, and the one in place of the other would
+    feed the stream back into itself.
+    """
+    try:
+        found = json.loads(document)
+        paths, users = found["paths"], found["authInternalUsers"]
+        of_routes = [user for user in users if [allowed.get("path") for allowed in user["permissions"]] != [None]]
+        return Kept(
+            paths={name: paths[name] for name in sorted(names) if name in paths},
+            users=tuple(user for user in of_routes if user["permissions"][0]["path"] in names),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return Kept()
+
+
+def kept_names(routes: Iterable[Route], desired: Desired) -> frozenset[str]:
+    """Return the routes whose part of the document is to stay as it is: what runs of them is left running."""
+    blocked = {name for name, absent in desired.absent.items() if absent.state is State.BLOCKED}
+    published = {route.name for route in routes if isinstance(route.input.source, PublishSource)}
+    return desired.held | {name for name in published if Address(name).unit in blocked}
+
+
+def published_to(routes: Iterable[Route], desired: Desired) -> dict[str, PublishSource]:
+    """Return the routes to which encoders may publish now."""
+    return {
+        route.name: route.input.source
+        for route in routes
+        if isinstance(route.input.source, PublishSource) and Address(route.name).unit in desired.units
+    }
 
 
 def media_document(
     paths: Mapping[str, str],
+    publishers: Mapping[str, Publisher] = _NOBODY,
+    kept: Kept = _NOTHING,
     *,
     settings: Settings,
     version: Version,
@@ -72,6 +138,8 @@ def media_document(
 
     Args:
         paths: of which routes there is to be a copy, and their groups.
+        publishers: to which routes somebody may publish, and who.
+        kept: of routes that are not to be touched.
         settings: from streamd.toml.
         version: of the MediaMTX that will read it, OLDEST or newer.
         api_password: what the daemon shows to use the API; only its hash goes into the document.
@@ -84,7 +152,7 @@ def media_document(
         "logDestinations": ["stdout"],
         "writeQueueSize": _WRITE_QUEUE,
         "authMethod": "internal",
-        "authInternalUsers": _users(api_password),
+        "authInternalUsers": [*_users(api_password, publishers), *kept.users],
         "api": True,
         "apiAddress": str(server.api),
         "metrics": True,
@@ -98,22 +166,38 @@ def media_document(
         **_listener("srt", server.srt),
         **_listener("hls", server.hls),
         **_webrtc(server),
-        "paths": _paths(paths, settings.relay_port, version, largest_buffer),
+        "paths": _paths(paths, settings.relay_port, version, largest_buffer)
+        | {name: {"source": "publisher"} for name in publishers}
+        | dict(kept.paths),
     }
     if version >= MOQ_SINCE:
         document["moq"] = False
     return json.dumps(document, indent=1, sort_keys=True) + "\n"
 
 
-def _users(api_password: str) -> list[dict[str, object]]:
-    digest = base64.b64encode(hashlib.sha256(api_password.encode()).digest()).decode()
+def password_digest(password: str) -> str:
+    """Return what stands for a password in the document."""
+    return base64.b64encode(hashlib.sha256(password.encode()).digest()).decode()
+
+
+def _users(api_password: str, publishers: Mapping[str, Publisher]) -> list[dict[str, object]]:
+    digest = password_digest(api_password)
     loopback = ["127.0.0.0/8", "::1/128"]
+    known: list[dict[str, object]] = [
+        {
+            "user": publisher.user,
+            "pass": f"sha256:{publisher.digest}",
+            "permissions": [{"action": "publish", "path": name}],
+        }
+        for name, publisher in sorted(publishers.items())
+    ]
     return [
         # The API can make MediaMTX run commands: not for whoever has an account on this host.
         {"user": API_USER, "pass": f"sha256:{digest}", "ips": loopback, "permissions": [{"action": "api"}]},
         {"user": "any", "ips": loopback, "permissions": [{"action": "metrics"}]},
-        # Whoever reaches a listener may watch. Nobody may publish.
+        # Whoever reaches a listener may watch. To publish he must be known, and only to his route.
         {"user": "any", "permissions": [{"action": "read"}]},
+        *known,
     ]
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from streamd.plan.overview import source_kind, target_kind
 from streamd.plan.unit import Address
-from streamd.route.model import PullSource, Route, Settings, SrtMode, SrtSource, SrtTarget
+from streamd.route.model import PublishSource, PullSource, Route, Settings, SrtMode, SrtSource, SrtTarget
 
 PULL_TIMEOUT: Final = 20_000_000
 """µs for which what is fetched from a server may give nothing. An RTSP server that lives and sends no media holds
@@ -44,8 +44,9 @@ def patients(routes: Iterable[Route], channels: Mapping[str, str], settings: Set
                 address=Address(route.name),
                 channel=channels[route.name],
                 kind=source_kind(source),
-                is_listener=isinstance(source, SrtSource) and source.mode is SrtMode.LISTENER,
-                stall_timeout=PULL_TIMEOUT if isinstance(source, PullSource) else 0,
+                is_listener=isinstance(source, PublishSource)
+                or (isinstance(source, SrtSource) and source.mode is SrtMode.LISTENER),
+                stall_timeout=PULL_TIMEOUT if isinstance(source, PullSource | PublishSource) else 0,
             )
         for output in route.outputs:
             address = Address(route.name, output.name)

@@ -152,7 +152,7 @@ class RouteStatus:
     enabled: bool
     relay: str
     input_kind: str
-    """udp, srt, rtsp, rtmp, hls, test or file."""
+    """udp, srt, rtsp, rtmp, hls, publish, test or file."""
     input_url: str
     """Without secrets, an `auto` port replaced by the one allocated."""
     group: str

@@ -10,7 +10,7 @@ from typing import Final
 from streamd.route.claims import Claim, overlap, route_claims
 from streamd.route.diagnostic import nearest
 from streamd.route.fields import CREDENTIAL_FOLDER
-from streamd.route.model import Credential, Route, RtmpTarget, SrtSource, SrtTarget
+from streamd.route.model import Credential, PublishSource, Route, RtmpTarget, SrtSource, SrtTarget
 from streamd.route.parse import RouteFile
 from streamd.route.scanner import KeyPath
 
@@ -156,6 +156,8 @@ def credential_references(route: Route) -> tuple[tuple[KeyPath, Credential], ...
     found: list[tuple[KeyPath, object]] = []
     if isinstance(route.input.source, SrtSource):
         found.append((("input", "passphrase"), route.input.source.passphrase))
+    elif isinstance(route.input.source, PublishSource):
+        found.append((("input", "password"), route.input.source.password))
     for output in route.outputs:
         path = ("output", output.name)
         if isinstance(output.target, SrtTarget):

@@ -117,7 +117,15 @@ class PullSource:
         return "hls" if scheme in ("http", "https") else scheme.removesuffix("s")
 
 
-Source = UdpSource | SrtSource | PullSource | TestSource | FileSource
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishSource:
+    """A stream that an encoder pushes to MediaMTX, by RTMP, SRT, RTSP or WHIP."""
+
+    user: str
+    password: Credential
+
+
+Source = UdpSource | SrtSource | PullSource | PublishSource | TestSource | FileSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,6 +224,11 @@ class Listen:
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def reached_at(self) -> Listen:
+        """Return where a process of this host reaches it."""
+        return Listen({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host), self.port)  # noqa: S104
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

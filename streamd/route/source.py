@@ -9,6 +9,7 @@ from typing import Final
 from streamd.route.diagnostic import nearest
 from streamd.route.fields import Table
 from streamd.route.model import FileSource, Input, Settings, Source, SrtMode, SrtSource, TestSource, UdpSource
+from streamd.route.publish import PUBLISH_KEYS, parse_publish
 from streamd.route.pull import PULL_KEYS, PULL_SCHEMES, parse_pull
 from streamd.route.url import (
     Fault,
@@ -30,8 +31,8 @@ MAX_STREAMID: Final = 512
 _COMMON: Final = ("url", "limits")
 _UDP: Final = ("interface", "source")
 _SRT: Final = ("mode", "latency", "passphrase", "streamid")
-_ALL: Final = (*_COMMON, *_UDP, *_SRT, *PULL_KEYS)
-_SCHEMES: Final = ("udp", "srt", *PULL_SCHEMES, "test", "file")
+_ALL: Final = (*_COMMON, *_UDP, *_SRT, *PULL_KEYS, *PUBLISH_KEYS)
+_SCHEMES: Final = ("udp", "srt", *PULL_SCHEMES, "publish", "test", "file")
 _OF_OUTPUTS: Final = {
     "ttl": "ttl is for udp outputs",
     "key": "key is for rtmp outputs",
@@ -70,6 +71,9 @@ def _source(table: Table, url: str, settings: Settings, name: str) -> Source | N
     elif scheme == "srt":
         source = _srt(table, url, settings, name)
         table.finish((*_COMMON, *_SRT), _elsewhere(scheme))
+    elif scheme == "publish":
+        source = parse_publish(table, url, name)
+        table.finish((*_COMMON, *PUBLISH_KEYS), _elsewhere(scheme))
     elif scheme in PULL_SCHEMES:
         source = parse_pull(table, url)
         table.finish((*_COMMON, *PULL_KEYS), _elsewhere(scheme))
@@ -81,15 +85,14 @@ def _source(table: Table, url: str, settings: Settings, name: str) -> Source | N
 
 def _elsewhere(this: str) -> dict[str, str]:
     kinds = {**dict.fromkeys(_UDP, "udp"), **dict.fromkeys(_SRT, "srt"), **PULL_KEYS}
+    kinds |= dict.fromkeys(PUBLISH_KEYS, "publish")
     return _OF_OUTPUTS | {key: f"{key} is for {kind} inputs, this one is {this}" for key, kind in kinds.items()}
 
 
 def _refused_scheme(url: str, scheme: str) -> str:
-    if scheme == "publish" or url == "publish":
-        return "publish inputs are not supported by this version, use udp, srt, rtsp, rtmp, http, file or test"
-    if url == "test":
-        return 'write "test:", with a colon'
-    words = ("udp://", "srt://", "rtsp://", "rtmp://", "https://", "file:///", "test:")
+    if url in ("test", "publish"):
+        return f'write "{url}:", with a colon'
+    words = ("udp://", "srt://", "rtsp://", "rtmp://", "https://", "file:///", "publish:", "test:")
     hint = nearest(scheme, _SCHEMES)
     for word in words:
         hint = hint.replace(f'"{word.rstrip(":/")}"', f'"{word}"')

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamd.plan.ffmpeg import Command, Endpoint, ingest_command, output_command
+from streamd.plan.ffmpeg import Command, Endpoint, Fetched, ingest_command, output_command
 from streamd.plan.preset import Form, PresetLine, render_preset
 from streamd.route.model import (
     Credential,
@@ -48,7 +48,7 @@ INGEST_SECRETS = "/run/credentials/streamd-ingest@a.service/secrets"
 OUTPUT_SECRETS = "/run/credentials/streamd-output@a:b.service/secrets"
 
 
-def ingest(source: Source, port: int | None = None) -> Command:
+def ingest(source: Fetched, port: int | None = None) -> Command:
     return ingest_command(
         source, port=port, group=GROUP, progress=PROGRESS, addresses=ADDRESSES, unit="streamd-ingest@a.service"
     )
@@ -79,7 +79,7 @@ def srt_target(**more: object) -> SrtTarget:
     return SrtTarget(**values)  # type: ignore[arg-type]
 
 
-INGESTS: list[tuple[Source, int | None, str]] = [
+INGESTS: list[tuple[Fetched, int | None, str]] = [
     (UdpSource(host="0.0.0.0", port=5000), None, raw_ingest(f"udp://0.0.0.0:5000?{BUFFERS}")),
     (UdpSource(host="0.0.0.0", port=None), 5007, raw_ingest(f"udp://0.0.0.0:5007?{BUFFERS}")),
     (UdpSource(host="::", port=5000), None, raw_ingest(f"udp://[::]:5000?{BUFFERS}")),
@@ -234,7 +234,7 @@ def test_outputs(target: Target, line: str) -> None:
 
 
 def test_every_kind_is_there() -> None:
-    assert {type(source) for source, _, _ in INGESTS} == set(get_args(Source))
+    assert {type(source) for source, _, _ in INGESTS} == set(get_args(Fetched))
     assert {type(target) for target, _ in OUTPUTS} == set(get_args(Target))
 
 

@@ -14,24 +14,34 @@ from typing import Any
 
 import pytest
 
+from streamd.plan.desired import Absent, HostFacts
 from streamd.plan.mediamtx import (
     COPY_SINCE,
     MOQ_SINCE,
     MPEGTS_SCHEME_SINCE,
     OLDEST,
     RTSP_TRANSPORTS_SINCE,
+    Kept,
+    Publisher,
     Version,
+    kept_names,
+    kept_of,
     media_document,
     parse_version,
+    password_digest,
     paths_of,
+    published_to,
 )
-from streamd.route.model import Listen, MediaServer, Settings
-from tests.unit.make import desired, route, udp_output
+from streamd.plan.status import State
+from streamd.route.model import Credential, Listen, MediaServer, PublishSource, Settings
+from tests.unit.make import desired, route, udp_output, unit_of
 
 KEYS = Path(__file__).parent / "data/mediamtx/keys.txt"
 ALL_ON = MediaServer(
     rtmp=Listen("0.0.0.0", 1935), srt=Listen("::", 8890), hls=Listen("192.0.2.1", 8888), webrtc=Listen("0.0.0.0", 8889)
 )
+PUBLISH = PublishSource(user="studio", password=Credential("pub"))
+PUBLISHABLE = HostFacts(digests={"pub": "x"}, plain=frozenset({"pub"}))
 MEDIAMTX = shutil.which("mediamtx")
 
 
@@ -147,8 +157,67 @@ def test_a_path_more_changes_nothing_else() -> None:
 def test_which_routes_have_a_copy() -> None:
     groups = {name: f"239.255.0.{number}" for number, name in enumerate(("a", "b", "c", "d", "all"), 1)}
     routes = [route("a", udp_output("x")), route("b", enabled=False), route("c"), route("all")]
-    wanted = desired(*routes, stopped=("c",), held=("d", "no-group"))
-    assert paths_of(routes, wanted, groups) == {"a": "239.255.0.1", "d": "239.255.0.4"}
+    routes.append(route("d", source=PUBLISH))
+    wanted = desired(*routes, stopped=("c",), facts=PUBLISHABLE)
+    assert paths_of(routes, wanted, groups) == {"a": "239.255.0.1"}
+    assert published_to(routes, wanted) == {"d": PUBLISH}
+
+
+def test_who_may_publish() -> None:
+    found = make((1, 20, 1), publishers={"b": Publisher(user="studio", digest=password_digest("sesame"))})
+    assert found["paths"]["b"] == {"source": "publisher"}
+    assert found["authInternalUsers"][-1] == {
+        "user": "studio",
+        "pass": "sha256:0MBPSxlR5K6q7IIj7SA55ULzqugFpvp/bXlOWv/10nI=",
+        "permissions": [{"action": "publish", "path": "b"}],
+    }
+
+
+def test_what_cannot_be_understood_now_stays_as_it_was() -> None:
+    publishers = {name: Publisher(user=name, digest="x") for name in ("b", "c")}
+    before = make((1, 20, 1), {"a": "239.255.0.1", "d": "239.255.0.2"}, publishers=publishers)
+    kept = kept_of(json.dumps(before), {"a", "b", "never"})
+    after = make((1, 20, 1), {}, kept=kept)
+    assert after["paths"] == {name: before["paths"][name] for name in ("a", "b")}
+    assert [user["user"] for user in after["authInternalUsers"]] == ["streamd", "any", "any", "b"]
+    assert make((1, 20, 1), {}, kept=kept_of(json.dumps(before), ())) == make((1, 20, 1), {})
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", '{"paths": 1, "authInternalUsers": [1]}', '{"paths": {"a": {}}}']
+)
+def test_a_damaged_document_keeps_nothing(text: str) -> None:
+    assert kept_of(text, {"a"}) == Kept()
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        (
+            HostFacts(digests={"pub": "x"}, mediamtx="MediaMTX is not installed"),
+            "MediaMTX is not installed; to install it, as root: streamctl install-mediamtx",
+        ),
+        (HostFacts(), 'credential "pub" is missing or cannot be used'),
+        (
+            HostFacts(digests={"pub": "x"}),
+            'credential "pub" cannot be an encoder\'s password, which is 64 letters, digits and . _ ~ ! * + - at most',
+        ),
+    ],
+)
+def test_only_what_is_published_to_needs_mediamtx(facts: HostFacts, reason: str) -> None:
+    found = desired(route("a"), route("b", udp_output("x"), source=PUBLISH), facts=facts)
+    assert found.absent == {unit_of("b"): Absent(State.BLOCKED, reason)}
+    assert kept_names([route("a"), route("b", source=PUBLISH)], found) == {"b"}, "whoever publishes is left alone"
+    assert unit_of("a") in found.units
+
+
+def test_what_is_published_is_fetched_from_where_mediamtx_listens() -> None:
+    (unit,) = desired(route("b", source=PUBLISH), facts=PUBLISHABLE).units.values()
+    assert "rtsp://127.0.0.1:8554/b" in unit.command.argv
+    assert unit.command.preset == ()
+    assert str(Listen("0.0.0.0", 1).reached_at) == "127.0.0.1:1"
+    assert str(Listen("::", 1).reached_at) == "[::1]:1"
+    assert str(Listen("192.0.2.1", 1).reached_at) == "192.0.2.1:1"
 
 
 @pytest.mark.parametrize(

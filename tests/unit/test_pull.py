@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from streamd.plan.cause import Cause, Ending, classify, is_slow
-from streamd.plan.overview import source_kind
+from streamd.plan.observed import ObservedUnit
+from streamd.plan.overview import judge, source_kind
 from streamd.plan.patient import PULL_TIMEOUT, patients
+from streamd.plan.status import State
 from streamd.route.model import PullSource, Settings
 from tests.unit.make import route
 
@@ -42,3 +44,17 @@ def test_it_is_watched_for_silence(url: str, kind: str) -> None:
     assert (ingest.kind, ingest.stall_timeout) == (kind, PULL_TIMEOUT)
     (encoder,) = patients([route("a")], {"a": "127.64.0.1"}, Settings())
     assert encoder.stall_timeout == 0
+
+
+@pytest.mark.parametrize(
+    ("lines", "code"),
+    [(MISSING, 8), (("[error] rtsp://127.0.0.1:8554/a: End of file",), 0), ((), 0), ((), 1)],
+    ids=["nobody yet", "it left", "it left without a word", "its lines come late"],
+)
+def test_without_an_encoder_what_is_published_to_waits(lines: tuple[str, ...], code: int) -> None:
+    ending = Ending(result="success", code=1, status=code, lines=lines, kind="publish", is_input=True)
+    found = classify(ending)
+    assert (found.cause, found.sentence) == (Cause.NO_PUBLISHER, "no encoder has called yet")
+    assert not is_slow(found.cause)
+    waiting = ObservedUnit(name="streamd-ingest@a.service", active="activating", sub="auto-restart")
+    assert judge(waiting, None, "", failure=found) == (State.WAITING, "no encoder has called yet")
