@@ -45,6 +45,8 @@ _RESCAN: Final = 30.0
 """Seconds: whatever inotify lost, and whatever failed, is looked at again after that."""
 _TICK: Final = 1.0
 """Seconds between two looks at what the FFmpegs report, which they do once a second."""
+_TEND: Final = 3.0
+"""Seconds between two questions to MediaMTX."""
 _AFTER_FAILURE: Final = 2.0
 """Seconds between passes while systemd does not answer."""
 
@@ -123,6 +125,7 @@ async def _serve() -> int:
         loop.create_task(_reconcile_for_ever(reconciler, watcher, stir)),
         loop.create_task(_tick_for_ever(reconciler, herald)),
         loop.create_task(reconciler.watch_losses()),
+        loop.create_task(_tend_for_ever(reconciler)),
         loop.create_task(_feed_watchdog()),
         loop.create_task(connection.wait_closed()),
         loop.create_task(stop.wait()),
@@ -168,6 +171,15 @@ async def _tick_for_ever(reconciler: Reconciler, herald: Herald) -> None:
         except SystemdError as error:
             _LOG.error("%s; trying again", error)
         herald.look(reconciler.status)
+
+
+async def _tend_for_ever(reconciler: Reconciler) -> None:
+    while True:
+        await asyncio.sleep(_TEND)
+        try:
+            await reconciler.tend()
+        except SystemdError as error:
+            _LOG.error("cannot restart MediaMTX: %s; trying again", error)
 
 
 async def _reload(reconciler: Reconciler) -> None:

@@ -19,20 +19,23 @@ from streamd.bus.control import (
 )
 from streamd.host import journal, notify
 from streamd.host.confd import CREDENTIALS_DIRECTORY, Configuration, Reader
-from streamd.host.credentials import drop_presets, set_credential
+from streamd.host.credentials import drop_presets, publishers, set_credential
 from streamd.host.editor import Editor
 from streamd.host.executor import RETRY, Executor
+from streamd.host.mediamtx import SERVICE, MediaMtx, api_password
 from streamd.host.network import interface_addresses, udp_ports_in_use
 from streamd.host.store import Store
 from streamd.host.systemd import Systemd, SystemdError
 from streamd.host.vitals import Ward
 from streamd.plan.allocation import Allocation, allocate
 from streamd.plan.desired import Desired, HostFacts, desire
+from streamd.plan.mediamtx import kept_names, paths_of, published_to
 from streamd.plan.observed import Observed, operator_stops
 from streamd.plan.pace import Pace
 from streamd.plan.plan import Action, Step, plan
 from streamd.plan.status import State, Statistics, Status, StepView
 from streamd.plan.unit import Address, route_slice
+from streamd.plan.viewers import MediaView
 from streamd.reporter import Reporter
 from streamd.route.change import Change, Kind, Refusal
 from streamd.route.diagnostic import Diagnostic
@@ -61,7 +64,9 @@ class Reconciler:
         self._store = store
         self._ward = ward
         self._reporter = Reporter(systemd, store, ward, publish)
-        self._reader = Reader("/", store.digest_key())
+        key = store.digest_key()
+        self._reader = Reader("/", key)
+        self._mediamtx = MediaMtx(api_password(key))
         self._editor = Editor("/")
         self._lock = asyncio.Lock()
         self._good: dict[str, Route] = {}
@@ -234,6 +239,38 @@ class Reconciler:
             # Not as "busy", which says that nothing was changed. The file watcher has it tried again.
             raise ControlError(f"it is written, and will be carried out as soon as systemd answers: {error}") from error
 
+    async def viewers(self) -> MediaView:
+        """Return who watches what, or why that cannot be told."""
+        return await self._mediamtx.view()
+
+    async def kick(self, viewer: str) -> None:
+        """End a viewer's connection. Raises: ControlError."""
+        if problem := await self._mediamtx.kick(viewer):
+            raise ControlError(problem)
+
+    async def tend(self) -> None:
+        """Restart MediaMTX where it hangs. To be called every few seconds. Raises: SystemdError."""
+        if await self._mediamtx.has_hung() and await self._systemd.restart_service(SERVICE):
+            _LOG.warning("MediaMTX did not answer, so it was restarted")
+            self._mediamtx.forgive()
+        await self._welcome()
+
+    async def _welcome(self) -> None:
+        """Begin at once with what encoders publish now; systemd alone would, but only with its next try."""
+        waiting = {
+            route.name
+            for route in self.status.routes
+            if route.input_kind == "publish" and not route.unit.pid
+            if route.state is State.WAITING or (route.state is State.BACKOFF and route.trouble.reason == "refused")
+        }
+        if not waiting:
+            return
+        ready = {path.route for path in (await self._mediamtx.view()).paths if path.ready}
+        forced = {Address(name).unit: "its encoder has come" for name in waiting & ready}
+        if forced:
+            async with self._lock:
+                await self._reconcile(forced)
+
     async def _run(self, act: Callable[[], object], *, wait: bool) -> None:
         async def guarded() -> None:
             try:
@@ -329,7 +366,12 @@ class Reconciler:
             good.values(),
             allocation=allocation,
             settings=configuration.settings,
-            facts=HostFacts(digests=configuration.credentials.digests, interfaces=interface_addresses()),
+            facts=HostFacts(
+                digests=configuration.credentials.digests,
+                plain=configuration.credentials.plain,
+                interfaces=interface_addresses(),
+                mediamtx=(await self._mediamtx.probe()).problem,
+            ),
             stopped=stopped,
             held={file.name for file in configuration.files if file.name not in good},
         )
@@ -340,6 +382,12 @@ class Reconciler:
             self._tell_errors()
             self._forget_stopped(stopped)
             self._adopt_started(observed)
+            await self._mediamtx.renew(
+                paths_of(good.values(), desired, allocation.groups),
+                configuration.settings,
+                publishers=publishers(published_to(good.values(), desired), Path("/") / CREDENTIALS_DIRECTORY),
+                held=kept_names(good.values(), desired),
+            )
         return desired, observed, allocation
 
     def _newly_stopped(self, observed: Observed, *, remember: bool) -> frozenset[str]:

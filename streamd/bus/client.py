@@ -125,6 +125,14 @@ class Client:
         """Put a secret into the credential store, replacing one of that name."""
         await self._call("SetCredential", "ssa{sv}", name, secret, {}, within=_LONG)
 
+    async def viewers(self, routes: Sequence[str] = ()) -> Document:
+        """Return who watches these routes, or all."""
+        return dict(await self._call("Viewers", "asa{sv}", list(routes), {}, within=_QUICK))
+
+    async def kick(self, viewer: str) -> None:
+        """End a viewer's connection."""
+        await self._call("KickViewer", "sa{sv}", viewer, {}, within=_LONG)
+
     async def properties(self, address: str | None = None) -> Document:
         """Return all properties of the daemon, or of one route or output, by name."""
         path = ROOT if address is None else address_path(address)

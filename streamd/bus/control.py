@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import Protocol
 
 from streamd.plan.status import Statistics, Status, StepView
+from streamd.plan.viewers import MediaView
 from streamd.route.change import Change
 
 
@@ -96,6 +97,12 @@ class Control(Protocol):
 
     async def set_credential(self, name: str, secret: str) -> None:
         """Put a secret into the credential store, replacing one of that name. Raises: ControlError."""
+
+    async def viewers(self) -> MediaView:
+        """Return who watches what, or why that cannot be told."""
+
+    async def kick(self, viewer: str) -> None:
+        """End the connection of a viewer, by his id. Raises: ControlError."""
 
     async def restart(self, address: str, *, wait: bool) -> None:
         """Stop it and start it again. Raises: ControlError."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from streamd.plan.status import OutputStatus, RouteStatus, Statistics, Status, StepView
+from streamd.plan.viewers import MediaView, PathView, Viewer
 from streamd.route.diagnostic import Diagnostic
 
 Document = dict[str, Any]
@@ -96,6 +97,39 @@ def statistics_document(statistics: Statistics) -> Document:
         "memory": statistics.memory,
         "tasks": statistics.tasks,
         "restarts": statistics.restarts,
+    }
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def view_document(view: MediaView, routes: Collection[str] = ()) -> Document:
+    """Return who watches what, of these routes, of all where none is named."""
+    paths = [path for path in view.paths if not routes or path.route in routes]
+    return {"mediamtx": view.version, "problem": view.problem, "paths": [_path_document(path) for path in paths]}
+
+
+def _path_document(path: PathView) -> Document:
+    return {
+        "route": path.route,
+        "ready": path.ready,
+        "tracks": ", ".join(path.tracks),
+        "received": path.received,
+        "sent": path.sent,
+        "viewers": [_viewer_document(viewer) for viewer in path.viewers],
+    }
+
+
+def _viewer_document(viewer: Viewer) -> Document:
+    found = {
+        "id": viewer.id,
+        "kind": viewer.kind,
+        "address": viewer.address,
+        "since": viewer.since,
+        "sent": viewer.sent,
+        "rtt": viewer.rtt,
+        "lost": viewer.lost,
+        "retransmitted": viewer.retransmitted,
+        "rate": viewer.rate,
+        "capacity": viewer.capacity,
     }
     return {key: value for key, value in found.items() if value is not None}
 

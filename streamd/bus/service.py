@@ -16,6 +16,7 @@ from streamd.bus.document import (
     Document,
     diagnostics_document,
     steps_document,
+    view_document,
 )
 from streamd.bus.gate import Gate
 from streamd.bus.names import BUS_NAME, MANAGER, OUTPUT, ROOT, ROUTE
@@ -106,6 +107,8 @@ class Service:
             (MANAGER, "GetStatus"): self._get_status,
             (MANAGER, "Check"): self._check,
             (MANAGER, "Statistics"): self._statistics,
+            (MANAGER, "Viewers"): self._viewers,
+            (MANAGER, "KickViewer"): self._kick_viewer,
         }
         found |= change_handlers(self._control, self._address_at)
         for verb in _VERBS:
@@ -196,6 +199,20 @@ class Service:
 
     async def _count_all(self) -> Marshalled:
         return await _marshalled(await self._control.statistics())
+
+    async def _viewers(self, call: Call) -> list[Any]:
+        routes, options = call.arguments
+        take_options(options, {})
+        for route in routes:
+            if "/" in route or route not in self._addresses.values():
+                raise NotFoundError(f"there is no route {quoted(route)}")
+        return [pack_document(view_document(await self._control.viewers(), routes))]
+
+    async def _kick_viewer(self, call: Call) -> list[Any]:
+        viewer, options = call.arguments
+        take_options(options, {})
+        await self._control.kick(viewer)
+        return []
 
     def _get_status(self, call: Call) -> Marshalled:
         options = take_options(call.arguments[0], {"address": "s"})

@@ -147,6 +147,21 @@ def _each(verb: Verb) -> None:
     verb.password()
 
 
+def _viewers(verb: Verb) -> None:
+    verb.add("routes", nargs="*", type=_address, metavar="ROUTE")
+
+
+def _kick(verb: Verb) -> None:
+    verb.add("viewers", nargs="+", metavar="VIEWER", help="an ID that streamctl viewers shows")
+    verb.password()
+
+
+def _install_mediamtx(verb: Verb) -> None:
+    verb.add("--version", metavar="VERSION", help="this one, not the one that streamd was tested with")
+    verb.add("--file", metavar="ARCHIVE", help="install from this file of a release, without internet")
+    verb.add("--sha256", metavar="DIGEST", help="what the archive must have")
+
+
 def _cat(verb: Verb) -> None:
     verb.add("route", type=_route, metavar="ROUTE")
 
@@ -177,6 +192,9 @@ VERBS: Final[Mapping[str, tuple[str, Callable[[Verb], None]]]] = {
     "monitor": ("print a line for each change as it happens", _monitor),
     "metrics": ("print metrics for Prometheus", _metrics),
     "top": ("show a live table of what runs and what it uses", _top),
+    "viewers": ("show who watches which route through MediaMTX", _viewers),
+    "kick": ("end the connections of viewers", _kick),
+    "install-mediamtx": ("install MediaMTX, for viewers, or replace it; also without the daemon", _install_mediamtx),
 }
 """Every verb, what it does, and what declares its arguments."""
 

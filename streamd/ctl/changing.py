@@ -46,6 +46,11 @@ def keys(words: Sequence[str]) -> dict[str, Any]:
         secret = key.removeprefix("input.")
         if secret in SECRETS[:2] and isinstance(value, str):
             raise Failure(f"a {secret} does not belong on a command line, use --{secret}-file or --ask-{secret}", USAGE)
+        if secret == "password" and isinstance(value, str):  # noqa: S105 (a key)
+            text = (
+                'a password does not belong on a command line, write password={credential="NAME"} for one in the store'
+            )
+            raise Failure(text, USAGE)
         found[key] = value
     return found
 

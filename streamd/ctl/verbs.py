@@ -16,12 +16,14 @@ from streamd.ctl.changing import run_add, run_cat, run_each, run_set
 from streamd.ctl.editing import run_edit
 from streamd.ctl.exits import FAILURE, NO_DAEMON, NO_SUCH_THING, NOT_RUNNING, OK, Failure
 from streamd.ctl.exporter import run_metrics
+from streamd.ctl.installing import run_install
 from streamd.ctl.journal import last_lines
 from streamd.ctl.live import run_monitor, run_top
 from streamd.ctl.logs import journalctl
 from streamd.ctl.match import is_pattern
 from streamd.ctl.printing import complain, now, print_result
 from streamd.ctl.style import Style, count
+from streamd.ctl.viewing import run_kick, run_viewers
 
 if TYPE_CHECKING:
     from streamd.bus.client import Client
@@ -222,5 +224,8 @@ RUN: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
     "monitor": run_monitor,
     "metrics": run_metrics,
     "top": run_top,
+    "viewers": run_viewers,
+    "kick": run_kick,
+    "install-mediamtx": run_install,
 }
 """What carries out each verb; returns the exit status. Raises: Failure."""

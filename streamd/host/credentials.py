@@ -14,9 +14,10 @@ from typing import Final
 
 from streamd.host.store import write_atomically
 from streamd.plan.ffmpeg import PresetLine, render_preset
+from streamd.plan.mediamtx import PLAIN_PASSWORD, Publisher, password_digest
 from streamd.plan.unit import PRESET_DIRECTORY, DesiredUnit
 from streamd.route.fields import CREDENTIAL_PATTERN
-from streamd.route.model import Credential
+from streamd.route.model import Credential, PublishSource
 
 _LOG: Final = logging.getLogger(__name__)
 _LARGEST: Final = 4096
@@ -31,6 +32,8 @@ class Credentials:
     """Every credential's name, with what is wrong with it, or nothing."""
     digests: Mapping[str, str] = field(default_factory=dict)
     """The keyed digest of each one that can be used."""
+    plain: frozenset[str] = frozenset()
+    """Those whose secret may stand in a URL and between colons as it is."""
     readable: bool = True
     """Whether the store could be looked into at all."""
 
@@ -39,6 +42,7 @@ def scan(directory: Path, key: bytes) -> Credentials:
     """Look at all credentials. `key` keeps a digest from being guessed from the secret."""
     problems: dict[str, str] = {}
     digests: dict[str, str] = {}
+    plain = set()
     try:
         names = sorted(entry.name for entry in os.scandir(directory) if not entry.name.startswith("."))
     except FileNotFoundError:
@@ -49,7 +53,9 @@ def scan(directory: Path, key: bytes) -> Credentials:
         secret, problems[name] = read_secret(directory / name)
         if not problems[name]:
             digests[name] = hmac.new(key, secret.encode(), hashlib.sha256).hexdigest()[:32]
-    return Credentials(problems=problems, digests=digests)
+            if PLAIN_PASSWORD.fullmatch(secret):
+                plain.add(name)
+    return Credentials(problems=problems, digests=digests, plain=frozenset(plain))
 
 
 def read_secret(path: Path) -> tuple[str, str]:
@@ -74,6 +80,16 @@ def read_secret(path: Path) -> tuple[str, str]:
         return content.decode(), ""
     except UnicodeDecodeError:
         return "", "is no UTF-8 text"
+
+
+def publishers(sources: Mapping[str, PublishSource], directory: Path) -> dict[str, Publisher]:
+    """Return who may publish to which route; one whose password cannot be read may not."""
+    found = {}
+    for name, source in sources.items():
+        password, problem = read_secret(directory / source.password.name)
+        if not problem:
+            found[name] = Publisher(user=source.user, digest=password_digest(password))
+    return found
 
 
 def set_credential(directory: Path, name: str, secret: str) -> str:

@@ -114,6 +114,13 @@ class Systemd:
         """Stop a unit, see to it that a blocked FFmpeg ends, and wait for the job. Raises: SystemdError."""
         await self._job(name, "StopUnit", "ss", [name, "replace"])
 
+    async def restart_service(self, name: str) -> bool:
+        """Restart a service that is active and wait for the job; tell whether it was. Raises: SystemdError."""
+        if await self._get(_unit_path(name), _UNIT, "ActiveState") != "active":
+            return False
+        await self._job(name, "RestartUnit", "ss", [name, "replace"])
+        return True
+
     async def set_properties(self, name: str, properties: Sequence[Property]) -> None:
         """Change a running unit until it stops. Raises: SystemdError."""
         packed: Variants = [[key, Variant(signature, value)] for key, signature, value in properties]

@@ -108,7 +108,7 @@ class Ward:
         for name, vital in vitals.items():
             patient = self._patients[name]
             if not patient.address.output:
-                found[name] = judge_input(vital, now)
+                found[name] = judge_input(vital, now, stall_timeout=patient.stall_timeout)
             else:
                 source = vitals.get(Address(patient.address.route).unit)
                 found[name] = judge_output(vital, source, now, stall_timeout=patient.stall_timeout)

@@ -28,6 +28,10 @@ class Cause(StrEnum):
     """The stream cannot be carried there."""
     INPUT_LOST = "input-lost"
     CONNECTION_LOST = "connection-lost"
+    ABSENT = "absent"
+    """The server has no such stream, which may come any moment."""
+    NO_PUBLISHER = "no-publisher"
+    """No encoder publishes; no failure."""
     CALLER_LEFT = "caller-left"
     """The caller of a listener; no failure."""
     ADDRESS_IN_USE = "address-in-use"
@@ -52,7 +56,7 @@ class Ending:
     lines: tuple[str, ...] = ()
     """The last that it wrote, the oldest first."""
     kind: str = ""
-    """udp, srt, rtmp, rtsp, test or file."""
+    """udp, srt, rtmp, rtsp, hls, publish, test or file."""
     listener: bool = False
     """It waits for a caller."""
     is_input: bool = False
@@ -97,7 +101,9 @@ def classify(ending: Ending) -> Failure:
     if ending.listener and not ending.is_input and ending.kind == "srt":
         return _failure(Cause.CALLER_LEFT)
     if ending.code == _EXITED and ending.status == 0:
-        return _failure(Cause.INPUT_LOST)
+        return _failure(_of_side(Cause.CONNECTION_LOST, ending) if ending.kind == "publish" else Cause.INPUT_LOST)
+    if ending.kind == "publish" and not lines:
+        return _failure(Cause.NO_PUBLISHER)  # most likely; its lines may come later
     return _failure(Cause.UNKNOWN, lines[-1] if lines else "")
 
 
@@ -119,6 +125,10 @@ def clean(line: str) -> str:
 
 def _of_side(cause: Cause, ending: Ending) -> Cause:
     """Return what an error that both sides may have means for this one."""
+    if ending.kind == "publish" and cause in (Cause.REJECTED, Cause.CONNECTION_LOST):
+        return Cause.NO_PUBLISHER
+    if cause is Cause.REJECTED and ending.is_input and ending.kind != "srt":
+        return Cause.ABSENT
     if cause is not Cause.CONNECTION_LOST:
         return cause
     if ending.kind == "rtmp" and not ending.is_input and 0 < ending.ran < _AT_ONCE and ending.before in _HUNG_UP:
@@ -247,6 +257,14 @@ _WORDS: Final = {
     Cause.CONNECTION_LOST: (
         "the connection broke",
         "The far end or the network closed it; it is tried again by itself. Look there if it happens often.",
+    ),
+    Cause.ABSENT: (
+        "the server has no such stream",
+        "Check the path in the input's URL, and whether anybody publishes there.",
+    ),
+    Cause.NO_PUBLISHER: (
+        "no encoder has called yet",
+        "Point the encoder at this host, the route's name, and its user and password; see streamd(8).",
     ),
     Cause.CALLER_LEFT: (
         "its caller left, it listens again",

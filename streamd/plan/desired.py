@@ -11,7 +11,17 @@ from streamd.plan.ffmpeg import Command, Endpoint, ingest_command, output_comman
 from streamd.plan.status import State
 from streamd.plan.unit import Address, DesiredUnit
 from streamd.route.claims import Claim, input_claim, output_claim, with_port
-from streamd.route.model import Credential, Limits, Output, Route, Settings, UdpSource, UdpTarget
+from streamd.route.model import (
+    Credential,
+    Limits,
+    Output,
+    PublishSource,
+    PullSource,
+    Route,
+    Settings,
+    UdpSource,
+    UdpTarget,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +32,10 @@ class HostFacts:
     """Credential name to the keyed digest of its secret, for those that can be used."""
     interfaces: Mapping[str, str] = field(default_factory=dict)
     """Network interface to its IPv4 address."""
+    plain: frozenset[str] = frozenset()
+    """Credentials that can be passwords for encoders."""
+    mediamtx: str = ""
+    """Why MediaMTX cannot be used, empty where it can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +103,8 @@ def _units_of(
         yield ingest, Absent(State.BLOCKED, f"no relay group is free in {settings.relay_groups}")
     else:
         progress = Endpoint(allocation.channels[str(ingest)], settings.progress_port)
-        yield ingest, _ingest(route, endpoint, progress, allocation.ports.get(route.name), facts)
+        port = allocation.ports.get(route.name)
+        yield ingest, _ingest(route, endpoint, progress, port, settings=settings, facts=facts)
     for output in route.outputs:
         address = Address(route.name, output.name)
         if not route.enabled:
@@ -104,9 +119,13 @@ def _units_of(
 
 
 def _ingest(
-    route: Route, group: Endpoint, progress: Endpoint, port: int | None, facts: HostFacts
+    route: Route, group: Endpoint, progress: Endpoint, port: int | None, *, settings: Settings, facts: HostFacts
 ) -> DesiredUnit | Absent:
     source = route.input.source
+    if isinstance(source, PublishSource):
+        if missing := _unpublishable(source, facts):
+            return missing
+        source = PullSource(url=f"rtsp://{settings.mediamtx.rtsp.reached_at}/{route.name}")
     address = Address(route.name)
     if isinstance(source, UdpSource):
         if source.port is None and port is None:
@@ -125,6 +144,20 @@ def _ingest(
         limits=route.input.limits,
         claim=input_claim(with_port(route, {} if port is None else {route.name: port}).input.source),
     )
+
+
+def _unpublishable(source: PublishSource, facts: HostFacts) -> Absent | None:
+    if facts.mediamtx:
+        return Absent(State.BLOCKED, f"{facts.mediamtx}; to install it, as root: streamctl install-mediamtx")
+    if source.password.name not in facts.digests:
+        return Absent(State.BLOCKED, f'credential "{source.password.name}" is missing or cannot be used')
+    if source.password.name not in facts.plain:
+        return Absent(
+            State.BLOCKED,
+            f'credential "{source.password.name}" cannot be an encoder\'s password, which is 64 letters, digits and'
+            " . _ ~ ! * + - at most",
+        )
+    return None
 
 
 def _output(

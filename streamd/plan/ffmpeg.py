@@ -14,9 +14,10 @@ from urllib.parse import quote, urlsplit
 from streamd.plan.preset import Form, Preset, PresetLine, render_preset
 from streamd.route.model import (
     Credential,
+    FileSource,
+    PullSource,
     RtmpTarget,
     RtspTarget,
-    Source,
     SrtMode,
     SrtSource,
     SrtTarget,
@@ -48,6 +49,10 @@ IO_TIMEOUT: Final = 5_000_000
 """Of RTMP and RTSP connections, in µs. Without it a dead peer blocks FFmpeg for ever."""
 
 
+Fetched = UdpSource | SrtSource | PullSource | TestSource | FileSource
+"""What FFmpeg itself can fetch."""
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """The group and port of a route on the direct relay."""
@@ -65,7 +70,7 @@ class Command:
 
 
 def ingest_command(
-    source: Source, *, port: int | None, group: Endpoint, progress: Endpoint, addresses: Mapping[str, str], unit: str
+    source: Fetched, *, port: int | None, group: Endpoint, progress: Endpoint, addresses: Mapping[str, str], unit: str
 ) -> Command:
     """Return the command that brings a source onto the relay's group.
 
@@ -83,6 +88,10 @@ def ingest_command(
         return Command((*_start(progress), *_raw_input(_udp_source(source, port, addresses)), *_RAW_OUTPUT, relay))
     if isinstance(source, SrtSource):
         return _srt_ingest(source, progress, unit, relay)
+    if isinstance(source, PullSource):
+        # By RTSP, FFmpeg takes no packet of AAC for a key frame, and then would copy none.
+        remuxed = (*_pulled_input(source), "-copyinkf:a", "-f", "mpegts", relay)
+        return Command((*_start(progress), *remuxed))
     if isinstance(source, TestSource):
         return Command((*_start(progress), *_TEST_PICTURE, relay))
     # The prefix keeps a name with a colon from being taken for a protocol.
@@ -156,6 +165,21 @@ def _remuxed_input(url: str) -> tuple[str, ...]:
     # 2,500 packets.
     probing = ("-analyzeduration", "2000000", "-probesize", "10000000", "-max_probe_packets", "200")
     return (*probing, "-i", url, *_FIRST_STREAMS, "-c", "copy")
+
+
+def _pulled_input(source: PullSource) -> tuple[str, ...]:
+    """Return the options of an input that is fetched from a server. A server that falls silent ends FFmpeg."""
+    timeout = ("-timeout" if source.kind == "rtsp" else "-rw_timeout", str(IO_TIMEOUT))
+    verify = "1" if source.tls_verify else "0"
+    options: tuple[str, ...] = ()
+    if source.kind == "rtsp":
+        options = ("-rtsp_transport", source.transport.value)
+    elif source.kind == "hls":
+        # Segments come at once: sent on as they come, they would overrun whoever receives them.
+        options = ("-re", *(("-tls_verify", verify) if source.url.startswith("https:") else ()))
+    elif source.url.startswith("rtmps:"):
+        options = ("-tls_verify", verify)
+    return (*options, *timeout, *_remuxed_input(source.url))
 
 
 def _udp_source(source: UdpSource, port: int | None, addresses: Mapping[str, str]) -> str:

@@ -67,8 +67,8 @@ class Verdict:
     """It is stuck, and has been for longer than it may."""
 
 
-def judge_input(vitals: Vitals, now: int) -> Verdict:
-    """Return the state of an ingest that is up."""
+def judge_input(vitals: Vitals, now: int, *, stall_timeout: int = 0) -> Verdict:
+    """Return the state of an ingest that is up; `stall_timeout`: µs for which it may give nothing, 0 is for ever."""
     if vitals.is_moving(now) and vitals.is_garbage:
         return Verdict(state=State.STARVED, cause=GARBAGE)
     if vitals.is_moving(now) or vitals.is_believed(now):
@@ -77,7 +77,8 @@ def judge_input(vitals: Vitals, now: int) -> Verdict:
         return Verdict(state=State.WAITING, cause="no encoder has called yet")
     if not vitals.moved_at() and now - vitals.watched_since <= BREAK:
         return Verdict(state=State.STARTING)
-    return Verdict(state=State.STARVED, cause="nothing arrives")
+    silent = now - max(vitals.watched_since, vitals.moved_at())
+    return Verdict(state=State.STARVED, cause="nothing arrives", restart=bool(stall_timeout) and silent > stall_timeout)
 
 
 def judge_output(vitals: Vitals, source: Vitals | None, now: int, *, stall_timeout: int) -> Verdict:

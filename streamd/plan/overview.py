@@ -17,6 +17,8 @@ from streamd.route.diagnostic import Diagnostic
 from streamd.route.model import (
     FileSource,
     Output,
+    PublishSource,
+    PullSource,
     Route,
     RtmpTarget,
     RtspTarget,
@@ -134,7 +136,7 @@ def judge(
     if unit.active == "failed":
         return State.FAILED, problem or (failure.sentence if failure else "its unit failed")
     if unit.is_waiting:
-        if failure and failure.cause is Cause.CALLER_LEFT:
+        if failure and failure.cause in (Cause.CALLER_LEFT, Cause.NO_PUBLISHER):
             return State.WAITING, failure.sentence
         return State.BACKOFF, failure.sentence if failure else "FFmpeg ended; it is started again"
     if unit.active == "activating":
@@ -304,6 +306,10 @@ def source_kind(source: Source) -> str:
             return "udp"
         case SrtSource():
             return "srt"
+        case PullSource():
+            return source.kind
+        case PublishSource():
+            return "publish"
         case TestSource():
             return "test"
         case FileSource():

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from streamd.plan.overview import source_kind, target_kind
 from streamd.plan.unit import Address
-from streamd.route.model import Route, Settings, SrtMode, SrtSource, SrtTarget
+from streamd.route.model import PublishSource, PullSource, Route, Settings, SrtMode, SrtSource, SrtTarget
+
+PULL_TIMEOUT: Final = 20_000_000
+"""µs for which what is fetched from a server may give nothing. An RTSP server that lives and sends no media holds
+FFmpeg for ever; to an encoder that calls, or sends by itself, a restart would only close the door."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +26,7 @@ class Patient:
     """Of its source or target: udp, srt, rtmp, …"""
     is_listener: bool
     stall_timeout: int
-    """µs; 0 for never."""
+    """µs for which it may be stuck; 0 for ever."""
 
 
 def patients(routes: Iterable[Route], channels: Mapping[str, str], settings: Settings) -> Iterator[Patient]:
@@ -39,8 +44,9 @@ def patients(routes: Iterable[Route], channels: Mapping[str, str], settings: Set
                 address=Address(route.name),
                 channel=channels[route.name],
                 kind=source_kind(source),
-                is_listener=isinstance(source, SrtSource) and source.mode is SrtMode.LISTENER,
-                stall_timeout=0,
+                is_listener=isinstance(source, PublishSource)
+                or (isinstance(source, SrtSource) and source.mode is SrtMode.LISTENER),
+                stall_timeout=PULL_TIMEOUT if isinstance(source, PullSource | PublishSource) else 0,
             )
         for output in route.outputs:
             address = Address(route.name, output.name)

@@ -160,7 +160,7 @@ class RouteStatus:
     enabled: bool
     relay: str
     input_kind: str
-    """udp, srt, test or file."""
+    """udp, srt, rtsp, rtmp, hls, publish, test or file."""
     input_url: str
     """Without secrets, an `auto` port replaced by the one allocated."""
     group: str

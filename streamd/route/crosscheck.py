@@ -11,7 +11,7 @@ from streamd.route.claims import Claim, overlap, route_claims
 from streamd.route.diagnostic import nearest
 from streamd.route.fields import CREDENTIAL_FOLDER
 from streamd.route.merge import Merged
-from streamd.route.model import Credential, Hooks, Route, RtmpTarget, SrtSource, SrtTarget, WebHook
+from streamd.route.model import Credential, Hooks, PublishSource, Route, RtmpTarget, SrtSource, SrtTarget, WebHook
 from streamd.route.parse import RouteFile
 from streamd.route.scanner import KeyPath
 
@@ -166,6 +166,8 @@ def credential_references(route: Route) -> tuple[tuple[KeyPath, Credential], ...
     found: list[tuple[KeyPath, object]] = []
     if isinstance(route.input.source, SrtSource):
         found.append((("input", "passphrase"), route.input.source.passphrase))
+    elif isinstance(route.input.source, PublishSource):
+        found.append((("input", "password"), route.input.source.password))
     for output in route.outputs:
         path = ("output", output.name)
         if isinstance(output.target, SrtTarget):

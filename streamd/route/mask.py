@@ -20,6 +20,7 @@ PLAIN_KEYS: Final = frozenset(
         *("latency", "ttl", "tls_verify", "transport", "allow_visible_password", "credential", "input", "output"),
         *("input_ports", "max_outputs", "groups", "port", "removed", "stall_timeout", "progress_port"),
         *("hooks", "on_failure", "on_recovery", "delay"),
+        *("mediamtx", "rtsp", "rtmp", "srt", "hls", "webrtc", "webrtc_media", "api", "metrics", "user"),
     },
 )
 """Keys whose values may be shown."""

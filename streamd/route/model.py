@@ -99,7 +99,33 @@ class FileSource:
     """Absolute."""
 
 
-Source = UdpSource | SrtSource | TestSource | FileSource
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullSource:
+    """A stream that is fetched from a server, by RTSP, RTMP or HLS, and remuxed to MPEG-TS."""
+
+    url: str
+    """Has a password in it only with allow_visible_password."""
+    transport: RtspTransport = RtspTransport.TCP
+    """Of RTSP."""
+    allow_visible_password: bool = False
+    tls_verify: bool = True
+
+    @property
+    def kind(self) -> str:
+        """Return rtsp, rtmp or hls."""
+        scheme = self.url.partition(":")[0]
+        return "hls" if scheme in ("http", "https") else scheme.removesuffix("s")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishSource:
+    """A stream that an encoder pushes to MediaMTX, by RTMP, SRT, RTSP or WHIP."""
+
+    user: str
+    password: Credential
+
+
+Source = UdpSource | SrtSource | PullSource | PublishSource | TestSource | FileSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,6 +256,38 @@ class Route:
     """What differs from the hooks of all routes."""
 
 
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """An IP address of this host and a port to listen on."""
+
+    host: str
+    """IPv6 without brackets."""
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def reached_at(self) -> Listen:
+        """Return where a process of this host reaches it."""
+        return Listen({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host), self.port)  # noqa: S104
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaServer:
+    """What MediaMTX listens on; None is a protocol that is off."""
+
+    rtsp: Listen = Listen("127.0.0.1", 8554)
+    rtmp: Listen | None = None
+    srt: Listen | None = None
+    hls: Listen | None = None
+    webrtc: Listen | None = None
+    webrtc_media: Listen = Listen("0.0.0.0", 8189)  # noqa: S104 - used only where webrtc was turned on
+    """The UDP port for the media of WebRTC."""
+    api: Listen = Listen("127.0.0.1", 9997)
+    metrics: Listen = Listen("127.0.0.1", 9998)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The daemon's settings, from streamd.toml; every key has a default."""
@@ -250,3 +308,5 @@ class Settings:
     """The UDP port on the loopback interface that each FFmpeg reports its progress to."""
     hooks: Hooks = Hooks(on_failure=(), on_recovery=(), delay=10_000)
     """Of every route that says nothing else."""
+    mediamtx: MediaServer = field(default=MediaServer())
+    """What MediaMTX listens on, where it is installed."""

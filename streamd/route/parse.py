@@ -20,12 +20,14 @@ from streamd.route.target import parse_output
 SUFFIX: Final = ".toml"
 
 _KEYS: Final = ("description", "enabled", "relay", "input", "output", "hooks")
+_WITH_URL: Final = ("interface", "source", "allow_visible_password", "tls_verify", "transport")
 _BELOW: Final = {
     **dict.fromkeys(("url", "limits"), "stands below [input] or [output.NAME], not at the top of the file"),
-    **dict.fromkeys(("interface", "source", "allow_visible_password"), "stands below the url that it belongs to"),
+    **dict.fromkeys(_WITH_URL, "stands below the url that it belongs to"),
     **dict.fromkeys(("mode", "latency", "passphrase", "streamid"), "stands below the srt url that it belongs to"),
     **dict.fromkeys(HOOK_KEYS, "stands below [hooks]"),
-    **dict.fromkeys(("ttl", "key", "tls_verify", "transport"), "stands below [output.NAME]"),
+    **dict.fromkeys(("ttl", "key"), "stands below [output.NAME]"),
+    **dict.fromkeys(("user", "password"), "stands below [input]"),
 }
 NAME_RULE: Final = "1 to 63 of a-z, 0-9, - and _, with a letter or digit first and last"
 

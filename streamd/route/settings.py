@@ -12,6 +12,7 @@ from streamd.route.diagnostic import Diagnostic
 from streamd.route.document import read_document
 from streamd.route.fields import Report, Table
 from streamd.route.hooks import HOOK_KEYS, parse_hooks
+from streamd.route.listen import parse_media_server
 from streamd.route.merge import merge_documents
 from streamd.route.model import NO_LIMITS, Limits, Settings
 from streamd.route.target import STALL_RANGE
@@ -31,8 +32,9 @@ def parse_settings(path: str, text: str | bytes) -> tuple[Settings, tuple[Diagno
     limits, stall_timeout = _output(table.table("output", instead="[output] and its keys below"))
     progress_port = table.integer("progress_port", 1024, 65535)
     hooks = parse_hooks(table.table("hooks", instead="[hooks] and its keys below"))
+    table.accept(("mediamtx",))
     table.finish(
-        ("input_ports", "max_outputs", "progress_port", "relay", "output", "hooks"),
+        ("input_ports", "max_outputs", "progress_port", "relay", "output", "hooks", "mediamtx"),
         {
             "groups": "groups stands below [relay]",
             "port": "port stands below [relay]",
@@ -44,6 +46,11 @@ def parse_settings(path: str, text: str | bytes) -> tuple[Settings, tuple[Diagno
     )
     ports, relay_port = _apart(table, ports, relay_port)
     progress_port = _aside(table, progress_port, ports, relay_port)
+    mediamtx = parse_media_server(
+        table.table("mediamtx", instead="[mediamtx] and its keys below"),
+        {relay_port: "the relay's (port in the [relay] table)", progress_port: "where progress goes (progress_port)"},
+        ports,
+    )
     settings = Settings(
         input_ports=ports,
         max_outputs=_DEFAULT.max_outputs if max_outputs is None else max_outputs,
@@ -53,6 +60,7 @@ def parse_settings(path: str, text: str | bytes) -> tuple[Settings, tuple[Diagno
         stall_timeout=_DEFAULT.stall_timeout if stall_timeout is None else stall_timeout,
         progress_port=progress_port,
         hooks=hooks.over(_DEFAULT.hooks),
+        mediamtx=mediamtx,
     )
     return settings, report.sorted()
 

@@ -9,6 +9,8 @@ from typing import Final
 from streamd.route.diagnostic import nearest
 from streamd.route.fields import Table
 from streamd.route.model import FileSource, Input, Settings, Source, SrtMode, SrtSource, TestSource, UdpSource
+from streamd.route.publish import PUBLISH_KEYS, parse_publish
+from streamd.route.pull import PULL_KEYS, PULL_SCHEMES, parse_pull
 from streamd.route.url import (
     Fault,
     IpAddress,
@@ -29,13 +31,11 @@ MAX_STREAMID: Final = 512
 _COMMON: Final = ("url", "limits")
 _UDP: Final = ("interface", "source")
 _SRT: Final = ("mode", "latency", "passphrase", "streamid")
-_SCHEMES: Final = ("udp", "srt", "test", "file")
-_LATER: Final = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "publish")
+_ALL: Final = (*_COMMON, *_UDP, *_SRT, *PULL_KEYS, *PUBLISH_KEYS)
+_SCHEMES: Final = ("udp", "srt", *PULL_SCHEMES, "publish", "test", "file")
 _OF_OUTPUTS: Final = {
     "ttl": "ttl is for udp outputs",
     "key": "key is for rtmp outputs",
-    "tls_verify": "tls_verify is for rtmps outputs",
-    "transport": "transport is for rtsp outputs",
     "description": "description stands at the top of the file, before [input]",
     "enabled": "enabled stands at the top of the file, before [input]",
     "relay": "relay stands at the top of the file, before [input]",
@@ -51,8 +51,8 @@ def parse_input(table: Table, settings: Settings, name: str) -> Input | None:
     if url is None:
         if not table.has("url"):
             table.missing("url", 'missing, write url = "udp://0.0.0.0:5000"')
-        table.accept((*_UDP, *_SRT))
-        table.finish((*_COMMON, *_UDP, *_SRT), _OF_OUTPUTS)
+        table.accept(_ALL)
+        table.finish(_ALL, _OF_OUTPUTS)
         return None
     source = _source(table, url, settings, name)
     return Input(url=url, source=source, limits=limits) if source is not None else None
@@ -61,36 +61,42 @@ def parse_input(table: Table, settings: Settings, name: str) -> Input | None:
 def _source(table: Table, url: str, settings: Settings, name: str) -> Source | None:
     scheme = scheme_of(url)
     if scheme not in _SCHEMES:
-        table.accept((*_UDP, *_SRT))
-        table.finish((*_COMMON, *_UDP, *_SRT), _OF_OUTPUTS)
+        table.accept(_ALL)
+        table.finish(_ALL, _OF_OUTPUTS)
         table.wrong("url", _refused_scheme(url, scheme))
         return None
     if scheme == "udp":
         source: Source | None = _udp(table, url, settings)
-        table.finish((*_COMMON, *_UDP), _elsewhere(_SRT, "srt", scheme))
+        table.finish((*_COMMON, *_UDP), _elsewhere(scheme))
     elif scheme == "srt":
         source = _srt(table, url, settings, name)
-        table.finish((*_COMMON, *_SRT), _elsewhere(_UDP, "udp", scheme))
+        table.finish((*_COMMON, *_SRT), _elsewhere(scheme))
+    elif scheme == "publish":
+        source = parse_publish(table, url, name)
+        table.finish((*_COMMON, *PUBLISH_KEYS), _elsewhere(scheme))
+    elif scheme in PULL_SCHEMES:
+        source = parse_pull(table, url)
+        table.finish((*_COMMON, *PULL_KEYS), _elsewhere(scheme))
     else:
         source = _test(table, url) if scheme == "test" else _file(table, url)
-        table.finish(_COMMON, _elsewhere(_UDP, "udp", scheme) | _elsewhere(_SRT, "srt", scheme))
+        table.finish(_COMMON, _elsewhere(scheme))
     return source
 
 
-def _elsewhere(keys: tuple[str, ...], kind: str, this: str) -> dict[str, str]:
-    return _OF_OUTPUTS | {key: f"{key} is for {kind} inputs, this one is {this}" for key in keys}
+def _elsewhere(this: str) -> dict[str, str]:
+    kinds = {**dict.fromkeys(_UDP, "udp"), **dict.fromkeys(_SRT, "srt"), **PULL_KEYS}
+    kinds |= dict.fromkeys(PUBLISH_KEYS, "publish")
+    return _OF_OUTPUTS | {key: f"{key} is for {kind} inputs, this one is {this}" for key, kind in kinds.items()}
 
 
 def _refused_scheme(url: str, scheme: str) -> str:
-    if scheme in _LATER or url == "publish":
-        return f"{scheme or 'publish'} inputs are not supported by this version, use udp, srt, file or test"
-    if url == "test":
-        return 'write "test:", with a colon'
-    words = ("udp://", "srt://", "file:///", "test:")
+    if url in ("test", "publish"):
+        return f'write "{url}:", with a colon'
+    words = ("udp://", "srt://", "rtsp://", "rtmp://", "https://", "file:///", "publish:", "test:")
     hint = nearest(scheme, _SCHEMES)
     for word in words:
         hint = hint.replace(f'"{word.rstrip(":/")}"', f'"{word}"')
-    return f"must begin with udp://, srt://, file:/// or test:{hint}"
+    return f"must begin with {', '.join(words[:-1])} or {words[-1]}{hint}"
 
 
 def _split(table: Table, url: str, keys: tuple[str, ...]) -> Url | None:

@@ -17,6 +17,7 @@ from streamd.route.model import (
     Target,
     UdpTarget,
 )
+from streamd.route.network import lower_scheme, network_url, split_checked
 from streamd.route.source import LATENCY_RANGE, in_relay_range, interface_name, srt_mode, streamid_fault
 from streamd.route.url import (
     Fault,
@@ -24,9 +25,7 @@ from streamd.route.url import (
     bare_address,
     port_number,
     scheme_of,
-    split_url,
     unknown_scheme,
-    unsafe_character,
 )
 
 _COMMON: Final = ("url", "description", "enabled", "limits", "stall_timeout")
@@ -97,21 +96,9 @@ def _elsewhere(this: str) -> dict[str, str]:
     return _NOT_OF_OUTPUTS | others
 
 
-def _split(table: Table, url: str, remedy: str) -> Url | None:
-    """Return the parts of a URL; `remedy` is what to do about a character that must not be in it."""
-    if unsafe := unsafe_character(url):
-        table.wrong("url", unsafe + remedy)
-        return None
-    parts = split_url(url)
-    if isinstance(parts, Fault):
-        table.wrong("url", parts.message)
-        return None
-    return parts
-
-
 def _host_port(table: Table, url: str, kind: str, example: int) -> tuple[Url, int] | None:
     """Return the URL of an output that has a host and a port and nothing else."""
-    parts = _split(table, url, "")
+    parts = split_checked(table, url, "")
     if parts is None:
         return None
     fault: Fault | int | None = bare_address(parts, _KEYS[kind])
@@ -175,52 +162,25 @@ def _as_credential(key: str, name: str) -> str:
     return f', write the {_WORDS[key]} into {CREDENTIAL_FOLDER}/{name} and {key} = {{ credential = "{name}" }} here'
 
 
-def _network_url(table: Table, url: str, remedy: str) -> Url | None:
-    """Return the parts of an rtmp or rtsp URL, whose path and query belong to the address."""
-    parts = _split(table, url, remedy)
-    if parts is None:
-        return None
-    if "#" in url:
-        table.wrong("url", "must not contain a fragment (what follows the #)")
-        return None
-    if not url.isascii():
-        table.wrong("url", "must be ASCII, percent-encode the other characters")
-        return None
-    if parts.port is not None and not isinstance(port_number(parts, example=443), int):
-        table.wrong("url", "must have a port from 1 to 65535 after the colon")
-        return None
-    address = parts.address
-    if address is not None and (address.is_unspecified or address.is_multicast):
-        table.wrong("url", f"{parts.host} is no address that can be connected to, write the server's")
-        return None
-    return parts
-
-
-def _lower_scheme(url: str) -> str:
-    """Return the URL with its scheme as ffmpeg knows it."""
-    scheme = scheme_of(url)
-    return scheme + url[len(scheme) :]
-
-
 def _rtmp(table: Table, url: str, name: str) -> RtmpTarget | None:
     key = table.credential("key", name)
     tls_verify = table.boolean("tls_verify")
     if table.has("tls_verify") and scheme_of(url) == "rtmp":
         table.misplaced("tls_verify", "tls_verify is for rtmps:// addresses, rtmp:// has no encryption")
-    parts = _network_url(table, url, _as_credential("key", name) if "$" in url or ";" in url else "")
+    parts = network_url(table, url, _as_credential("key", name) if "$" in url or ";" in url else "")
     if parts is None:
         return None
     if parts.user is not None:
         table.wrong("url", f"must not contain a user or password (what precedes the @){_as_credential('key', name)}")
     if not parts.path.strip("/"):
         table.wrong("url", "must name the server's application after the host, such as /live")
-    return RtmpTarget(url=_lower_scheme(url), key=key, tls_verify=tls_verify is not False)
+    return RtmpTarget(url=lower_scheme(url), key=key, tls_verify=tls_verify is not False)
 
 
 def _rtsp(table: Table, url: str) -> RtspTarget | None:
     transport = table.choice("transport", RtspTransport)
     visible = table.boolean("allow_visible_password") or False
-    parts = _network_url(table, url, ", write %24 for $ and %3B for ;" if "$" in url or ";" in url else "")
+    parts = network_url(table, url, ", write %24 for $ and %3B for ;" if "$" in url or ";" in url else "")
     if parts is None:
         return None
     if parts.user is not None and not visible:
@@ -229,4 +189,4 @@ def _rtsp(table: Table, url: str) -> RtspTarget | None:
             " can read, write allow_visible_password = true below to accept that"
         )
         table.missing("url", message)
-    return RtspTarget(url=_lower_scheme(url), transport=transport or RtspTransport.TCP, allow_visible_password=visible)
+    return RtspTarget(url=lower_scheme(url), transport=transport or RtspTransport.TCP, allow_visible_password=visible)

@@ -52,7 +52,7 @@ def route(outputs: str, port: int = 5000) -> str:
 CALLER = '[output.caller]\nurl = "srt://127.0.0.1:9000"\npassphrase = { credential = "venue" }\nlatency = "200ms"\n'
 LISTENER = '[output.listener]\nurl = "srt://127.0.0.1:9100"\nmode = "listener"\npassphrase = { credential = "venue" }\n'
 RTMP = '[output.rtmp]\nurl = "rtmp://127.0.0.1:1935/live"\nkey = { credential = "key" }\n'
-RTSP = '[output.rtsp]\nurl = "rtsp://127.0.0.1:8554/live"\n'
+RTSP = '[output.rtsp]\nurl = "rtsp://127.0.0.1:8654/live"\n'
 TWENTY = udp_outputs() + CALLER + LISTENER + RTMP + RTSP
 
 
@@ -250,8 +250,8 @@ def test_a_wrong_passphrase_gets_nothing(stream: Path) -> None:
 
 
 def test_a_blocked_ffmpeg_is_stopped_by_its_second_sigterm() -> None:
-    write_route("a", '[input]\nurl = "test:"\n[output.rtsp]\nurl = "rtsp://127.0.0.1:8554/live"\n')
-    with FrozenServer(8554) as frozen:
+    write_route("a", '[input]\nurl = "test:"\n[output.rtsp]\nurl = "rtsp://127.0.0.1:8654/live"\n')
+    with FrozenServer(8654) as frozen:
         frozen.wait_for()
         invocation = show(unit_of("a/rtsp"), "InvocationID")["InvocationID"]
         run("streamctl", "stop", "a/rtsp")

@@ -14,6 +14,7 @@ from streamd.bus.names import BUS_NAME
 from streamd.bus.service import Service
 from streamd.bus.values import unpack
 from streamd.plan.status import OutputStatus, RouteStatus, State, Statistics, Status, StepView, UnitStatus
+from streamd.plan.viewers import MediaView, PathView, Viewer
 from streamd.route.change import Change
 from streamd.route.diagnostic import Diagnostic, Span
 
@@ -70,6 +71,25 @@ STATUS = Status(
 )
 
 
+VIEW = MediaView(
+    version="1.20.1",
+    paths=(
+        PathView(route="empty", ready=False),
+        PathView(
+            route="studio-a",
+            ready=True,
+            tracks=("H264", "MPEG-4 Audio"),
+            received=5000,
+            sent=1000,
+            viewers=(
+                Viewer(id="1b", kind="srt", address="192.0.2.7:4000", since=1_795_418_000_000_000, sent=900, rtt=12.5),
+                Viewer(id="", kind="hls"),
+            ),
+        ),
+    ),
+)
+
+
 @dataclass
 class FakeControl:
     """Remembers what it was asked for; `error` is raised by every request, `hold` makes them wait."""
@@ -78,6 +98,7 @@ class FakeControl:
     steps: tuple[StepView, ...] = (StepView(action="keep", address="studio-a", unit="u", reason="nothing changed"),)
     asked: list[tuple[Any, ...]] = field(default_factory=list)
     meters: dict[str, Statistics] = field(default_factory=dict)
+    view: MediaView = VIEW
     error: Exception | None = None
     hold: asyncio.Event | None = None
     reached: asyncio.Event = field(default_factory=asyncio.Event)
@@ -118,6 +139,13 @@ class FakeControl:
 
     async def change(self, change: Change) -> None:
         await self._ask("change", change)
+
+    async def viewers(self) -> MediaView:
+        await self._ask("viewers")
+        return self.view
+
+    async def kick(self, viewer: str) -> None:
+        await self._ask("kick", viewer)
 
     async def set_credential(self, name: str, secret: str) -> None:
         await self._ask("set_credential", name, len(secret))

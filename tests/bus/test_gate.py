@@ -132,7 +132,7 @@ async def test_a_polkit_that_answers_nonsense_is_a_no(bus: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in interfaces() if name.startswith("org.streamd1.")])
 def test_every_method_says_who_may_call_it(name: str) -> None:
-    access = dict.fromkeys(("Plan", "GetStatus", "Statistics", "Check"), Access.READ)
+    access = dict.fromkeys(("Plan", "GetStatus", "Statistics", "Check", "Viewers"), Access.READ)
     verbs = ("Add", "Remove", "Update", "Enable", "Disable")
     changing = [f"{verb}{noun}" for verb in verbs for noun in ("Route", "Output", "")]
     access |= dict.fromkeys((*changing, "SetCredential"), Access.CONFIGURE)

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from streamd.bus.control import DisabledError
+from streamd.bus.control import ControlError, DisabledError
 from streamd.ctl import main as ctl
 from streamd.plan.status import Statistics
+from streamd.plan.viewers import MediaView
 from streamd.route.change import DisableRoute, UpdateRoute
 from tests.bus.run import ROOT, start, streamctl
 from tests.bus.stage import STATUS, State, output, route, stage
@@ -209,3 +210,35 @@ async def test_logs_run_journalctl(bus: str, verb: str, tmp_path: Path, monkeypa
     status, out, _err = await streamctl(bus, verb, "studio-a")
     assert status == ctl.OK
     assert "STREAMD_ROUTE=studio-a" in out
+
+
+async def test_viewers(bus: str) -> None:
+    async with stage(bus) as it:
+        status, out, err = await streamctl(bus, "viewers")
+        assert (status, err) == (ctl.OK, "")
+        assert out.startswith("○ empty: nothing arrives; nobody watches\n● studio-a: H264, MPEG-4 Audio; 2 viewers\n")
+        assert "srt   192.0.2.7:4000" in out
+        found = json.loads((await streamctl(bus, "viewers", "--json", "studio-a"))[1])
+        assert [path["route"] for path in found["paths"]] == ["studio-a"]
+        assert found["paths"][0]["viewers"][0]["rtt"] == 12.5
+        assert (await streamctl(bus, "viewers", "nobody"))[::2] == (
+            ctl.NO_SUCH_THING,
+            'streamctl: there is no route "nobody"\n',
+        )
+
+        it.control.view = MediaView(problem="MediaMTX is not installed")
+        text = "streamctl: MediaMTX is not installed; to install it, as root: streamctl install-mediamtx\n"
+        assert await streamctl(bus, "viewers") == (ctl.FAILURE, "", text)
+        status, out, err = await streamctl(bus, "viewers", "--json")
+        assert (status, json.loads(out)["problem"], err) == (ctl.FAILURE, "MediaMTX is not installed", "")
+
+
+async def test_kick(bus: str) -> None:
+    async with stage(bus) as it:
+        assert await streamctl(bus, "kick", "1b", "2c") == (ctl.OK, "", "")
+        assert it.control.asked == [("kick", "1b"), ("kick", "2c")]
+        it.control.error = ControlError('nobody watches who is called "3d"')
+        assert (await streamctl(bus, "kick", "3d"))[::2] == (
+            ctl.FAILURE,
+            'streamctl: nobody watches who is called "3d"\n',
+        )

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streamd.host.credentials import read_secret, scan, set_credential
+from streamd.host.credentials import publishers, read_secret, scan, set_credential
+from streamd.plan.mediamtx import Publisher, password_digest
+from streamd.route.model import Credential, PublishSource
 
 
 def test_a_secret_is_put_where_only_root_reads_it(tmp_path: Path) -> None:
@@ -73,3 +75,13 @@ def test_nothing_of_a_secret_is_logged(tmp_path: Path, caplog: pytest.LogCapture
 def test_what_is_put_is_what_is_read(tmp_path: Path, secret: str) -> None:
     assert set_credential(tmp_path, "youtube", secret) == ""
     assert read_secret(tmp_path / "youtube") == (secret, "")
+
+
+def test_which_can_be_passwords_for_encoders_and_who_may_publish(tmp_path: Path) -> None:
+    for name, secret in {"good": "p-4_7~1!", "colon": "a:b", "space": "a b", "long": "x" * 65}.items():
+        assert set_credential(tmp_path, name, secret) == ""
+    found = scan(tmp_path, b"")
+    assert found.plain == {"good"}
+    assert found.digests.keys() == {"good", "colon", "space", "long"}
+    sources = {name: PublishSource(user="u", password=Credential(name)) for name in ("good", "missing")}
+    assert publishers(sources, tmp_path) == {"good": Publisher(user="u", digest=password_digest("p-4_7~1!"))}

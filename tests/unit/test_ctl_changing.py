@@ -67,3 +67,10 @@ def test_a_secret_is_not_taken_from_the_command_line(key: str) -> None:
     with pytest.raises(Failure, match=f"--{key.removeprefix('input.')}-file") as caught:
         keys([f"{key}=hunter2hunter2"])
     assert "hunter2" not in str(caught.value)
+
+
+def test_nor_is_the_password_of_an_encoder() -> None:
+    with pytest.raises(Failure, match=r'write password=\{credential="NAME"\}') as caught:
+        keys(["password=hunter2hunter2"])
+    assert "hunter2" not in str(caught.value)
+    assert keys(['password={credential="pub"}']) == {"password": {"credential": "pub"}}

@@ -70,7 +70,9 @@ def complete(*words: str) -> list[str]:
     return found.stdout.splitlines()
 
 
-NEEDS = {verb: ["a/b"] for verb in ("start", "stop", "restart", "logs", "enable", "disable", "add", "set", "rm")}
+NEEDS = {
+    verb: ["a/b"] for verb in ("start", "stop", "restart", "logs", "enable", "disable", "add", "set", "rm", "kick")
+}
 NEEDS["cat"] = ["a"]
 
 
@@ -97,12 +99,12 @@ def test_zsh_knows_the_options_too(verb: str) -> None:
     text = ZSH.read_text()
     assert re.search(rf"^        '{verb}:", text, re.MULTILINE)
     arrays = dict(re.findall(r"^    (\w+)=\((.*?)\)$", text, re.MULTILINE | re.DOTALL))
-    branches = re.split(r"^ {16}([\w|]+)\)", text, flags=re.MULTILINE)
+    branches = re.split(r"^ {16}([\w|-]+)\)", text, flags=re.MULTILINE)
     (branch,) = [body for names, body in zip(branches[1::2], branches[2::2], strict=True) if verb in names.split("|")]
     for _ in arrays:  # one may stand in another
         for name, body in arrays.items():
             branch = branch.replace(f"${name}", body)
-    own = set(re.findall(r"--[a-z-]+", branch))
+    own = set(re.findall(r"--[a-z0-9-]+", branch))
     assert own == long_options(verb)
 
 

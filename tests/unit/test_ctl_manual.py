@@ -27,7 +27,7 @@ def tags(name: str) -> list[str]:
 
 def actions(verb: str) -> set[str]:
     needs = ["a/b"] if verb in {"start", "stop", "restart", "logs", "enable", "disable", "add", "set", "rm"} else []
-    needs = ["a"] if verb == "cat" else needs
+    needs = ["a"] if verb in {"cat", "kick"} else needs
     found = make_parser().parse_args([verb, *needs]).actions
     return {option for action in found for option in action.option_strings}
 
@@ -35,7 +35,7 @@ def actions(verb: str) -> set[str]:
 def test_verbs() -> None:
     assert {tag.split()[0] for tag in tags("COMMANDS")} == set(VERBS)
     synopsis = section("SYNOPSIS").replace("start | stop | restart", "start\nstreamctl stop\nstreamctl restart")
-    assert set(re.findall(r"streamctl (\w+)", synopsis)) == set(VERBS)
+    assert set(re.findall(r"streamctl ([\w-]+)", synopsis)) == set(VERBS)
 
 
 def test_options() -> None:

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamd.plan.ffmpeg import Command, Endpoint, ingest_command, output_command
+from streamd.plan.ffmpeg import Command, Endpoint, Fetched, ingest_command, output_command
 from streamd.plan.preset import Form, PresetLine, render_preset
 from streamd.route.model import (
     Credential,
     FileSource,
+    PullSource,
     RtmpTarget,
     RtspTarget,
     RtspTransport,
@@ -47,7 +48,7 @@ INGEST_SECRETS = "/run/credentials/streamd-ingest@a.service/secrets"
 OUTPUT_SECRETS = "/run/credentials/streamd-output@a:b.service/secrets"
 
 
-def ingest(source: Source, port: int | None = None) -> Command:
+def ingest(source: Fetched, port: int | None = None) -> Command:
     return ingest_command(
         source, port=port, group=GROUP, progress=PROGRESS, addresses=ADDRESSES, unit="streamd-ingest@a.service"
     )
@@ -63,6 +64,12 @@ def raw_ingest(url: str) -> str:
     return f"{START} -f data -raw_packet_size 1316 -i {url} -map 0 -c copy -f data {RELAY_OUT}"
 
 
+def pulled_ingest(options: str, url: str) -> str:
+    probing = "-analyzeduration 2000000 -probesize 10000000 -max_probe_packets 200"
+    copied = f"-map 0:v:0? -map 0:a:0? -c copy -copyinkf:a -f mpegts {RELAY_OUT}"
+    return f"{START} {options} 5000000 {probing} -i {url} {copied}"
+
+
 def srt_source(**more: object) -> SrtSource:
     return SrtSource(**({"host": "0.0.0.0", "port": 5001, "mode": SrtMode.LISTENER} | more))  # type: ignore[arg-type]
 
@@ -72,7 +79,7 @@ def srt_target(**more: object) -> SrtTarget:
     return SrtTarget(**values)  # type: ignore[arg-type]
 
 
-INGESTS: list[tuple[Source, int | None, str]] = [
+INGESTS: list[tuple[Fetched, int | None, str]] = [
     (UdpSource(host="0.0.0.0", port=5000), None, raw_ingest(f"udp://0.0.0.0:5000?{BUFFERS}")),
     (UdpSource(host="0.0.0.0", port=None), 5007, raw_ingest(f"udp://0.0.0.0:5007?{BUFFERS}")),
     (UdpSource(host="::", port=5000), None, raw_ingest(f"udp://[::]:5000?{BUFFERS}")),
@@ -119,6 +126,28 @@ INGESTS: list[tuple[Source, int | None, str]] = [
             f"{QUIET_START} -protocol_whitelist hls,file,srt -f data -raw_packet_size 1316"
             f" -i hls+file://{INGEST_SECRETS} -map 0 -c copy -f data {RELAY_OUT}"
         ),
+    ),
+    (
+        PullSource(url="rtsp://cam.example/a"),
+        None,
+        pulled_ingest("-rtsp_transport tcp -timeout", "rtsp://cam.example/a"),
+    ),
+    (
+        PullSource(url="rtsps://cam.example/a", transport=RtspTransport.UDP),
+        None,
+        pulled_ingest("-rtsp_transport udp -timeout", "rtsps://cam.example/a"),
+    ),
+    (PullSource(url="rtmp://s.example/live/a"), None, pulled_ingest("-rw_timeout", "rtmp://s.example/live/a")),
+    (
+        PullSource(url="rtmps://s.example/live/a"),
+        None,
+        pulled_ingest("-tls_verify 1 -rw_timeout", "rtmps://s.example/live/a"),
+    ),
+    (PullSource(url="http://s.example/a.m3u8"), None, pulled_ingest("-re -rw_timeout", "http://s.example/a.m3u8")),
+    (
+        PullSource(url="https://s.example/a.m3u8", tls_verify=False),
+        None,
+        pulled_ingest("-re -tls_verify 0 -rw_timeout", "https://s.example/a.m3u8"),
     ),
     (
         FileSource(path="/srv/a: b%d.ts"),
@@ -205,7 +234,7 @@ def test_outputs(target: Target, line: str) -> None:
 
 
 def test_every_kind_is_there() -> None:
-    assert {type(source) for source, _, _ in INGESTS} == set(get_args(Source))
+    assert {type(source) for source, _, _ in INGESTS} == set(get_args(Fetched))
     assert {type(target) for target, _ in OUTPUTS} == set(get_args(Target))
 
 

@@ -187,3 +187,16 @@ def test_an_ingest_that_listens_waits_for_its_encoder() -> None:
     assert (
         judge_input(vitals(*flow(START, START + 9), is_listener=True), (START + 60) * 1_000_000).state is State.STARVED
     )
+
+
+def test_what_is_fetched_is_fetched_anew_when_it_gives_nothing() -> None:
+    def judged(of: Vitals, now: float) -> Verdict:
+        return judge_input(of, int(now * 1e6), stall_timeout=20_000_000)
+
+    assert not judged(vitals(), START + 19).restart
+    assert judged(vitals(), START + 21) == Verdict(state=State.STARVED, cause="nothing arrives", restart=True)
+    flowed = vitals(*flow(START, START + 100))
+    assert judged(flowed, START + 101).state is State.RUNNING
+    assert not judged(flowed, START + 119).restart
+    assert judged(flowed, START + 121).restart
+    assert not judge_input(flowed, int((START + 3600) * 1e6)).restart, "an encoder that sends by itself is waited for"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from streamd.route.model import Credential, Hooks, Limits, Settings, UnitHook, WebHook
+from streamd.route.model import Credential, Hooks, Limits, Listen, MediaServer, Settings, UnitHook, WebHook
 from streamd.route.settings import parse_settings, settings_credentials
 
 SHIPPED = Path(__file__).parents[2] / "etc/streamd/streamd.toml"
@@ -32,6 +32,29 @@ output.limits = { memory = "150M", cpu = "30%", tasks = 20 }
     )
 
 
+def test_listeners_of_mediamtx() -> None:
+    text = """\
+[mediamtx]
+rtsp = "0.0.0.0:8554"
+srt = "[::]:8890"
+hls = "192.0.2.1:8888"
+webrtc = "0.0.0.0:8889"
+webrtc_media = "0.0.0.0:8890"
+metrics = "[::1]:9998"
+"""
+    settings, diagnostics = parse_settings("streamd.toml", text)
+    assert [str(found).partition("\n")[0] for found in diagnostics] == [
+        "streamd.toml:6:16: mediamtx.webrtc_media: must have another port than srt, which has 8890 too"
+    ]
+    assert settings.mediamtx == MediaServer(
+        rtsp=Listen("0.0.0.0", 8554),
+        srt=Listen("::", 8890),
+        hls=Listen("192.0.2.1", 8888),
+        webrtc=Listen("0.0.0.0", 8889),
+        metrics=Listen("::1", 9998),
+    )
+
+
 @pytest.mark.parametrize("text", ["", "# nothing\n", b""])
 def test_every_key_has_a_default(text: str | bytes) -> None:
     assert parse_settings("streamd.toml", text) == (Settings(), ())
@@ -49,7 +72,7 @@ def test_shipped_file_shows_the_defaults() -> None:
         delay=10_000,
     )
     assert settings == Settings(output_limits=Limits(memory=150 << 20, cpu=30, tasks=64), hooks=hooks)
-    assert len(keys.findall(text)) == 10
+    assert len(keys.findall(text)) == 18
 
 
 @pytest.mark.parametrize(
@@ -81,6 +104,39 @@ def test_shipped_file_shows_the_defaults() -> None:
             "relay.port = 5001",
             "1:14: relay.port: must be outside of 5000-5100, the ports of inputs (input_ports)",
         ),
+        ('mediamtx = "on"', "1:12: mediamtx: expected a table, found a string, write [mediamtx] and its keys below"),
+        ('[mediamtx]\nrtmps = "off"', '2:1: mediamtx.rtmps: unknown key, did you mean "rtmp"?'),
+        (
+            "mediamtx.rtmp = true",
+            "1:17: mediamtx.rtmp: expected a string, found true",
+        ),
+        (
+            'mediamtx.rtmp = "1935"',
+            '1:17: mediamtx.rtmp: write an IP address of this host and a port, such as "0.0.0.0:1935", or "off"',
+        ),
+        (
+            'mediamtx.rtsp = "off"',
+            '1:17: mediamtx.rtsp: write an IP address of this host and a port, such as "127.0.0.1:8554"',
+        ),
+        (
+            'mediamtx.rtsp = "::1:8554"',
+            '1:17: mediamtx.rtsp: write an IP address of this host and a port, such as "127.0.0.1:8554"',
+        ),
+        ('mediamtx.hls = "0.0.0.0:80"', "1:16: mediamtx.hls: must have a port from 1024 to 65535"),
+        ('mediamtx.srt = "239.1.1.1:8890"', "1:16: mediamtx.srt: must not be a multicast group"),
+        (
+            'mediamtx.api = "0.0.0.0:9997"',
+            '1:16: mediamtx.api: must be an address of the loopback interface, such as "127.0.0.1:9997"',
+        ),
+        (
+            'mediamtx.srt = "0.0.0.0:5000"',
+            "1:16: mediamtx.srt: must have a port outside of 5000-5100, the ports of inputs (input_ports)",
+        ),
+        (
+            'mediamtx.srt = "0.0.0.0:20000"',
+            "1:16: mediamtx.srt: must have another port than 20000, the relay's (port in the [relay] table)",
+        ),
+        ('mediamtx.hls = "0.0.0.0:8554"', "1:16: mediamtx.hls: must have another port than rtsp, which has 8554 too"),
         (
             'relay.groups = "239.255.0.0"',
             '1:16: relay.groups: write a range of IPv4 multicast groups, such as "239.255.0.0/16"',

@@ -250,7 +250,7 @@ class RtspSession:
 class RtspServer(_Context):
     """FFmpeg as a listener for one publisher at a time; it listens again when its publisher is gone."""
 
-    def __init__(self, port: int = 8554, path: str = "live", *, host: str = "127.0.0.1") -> None:
+    def __init__(self, port: int = 8654, path: str = "live", *, host: str = "127.0.0.1") -> None:
         self.url = f"rtsp://{host}:{port}/{path}"
         self._stop_read, self._stop_write = -1, -1
         self._thread: threading.Thread | None = None

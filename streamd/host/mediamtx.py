@@ -1,0 +1,250 @@
+"""MediaMTX on this host: which version is installed, the document that it runs on, and how it is."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import logging
+import os
+import subprocess
+import time
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from streamd.host.mediaapi import MediaApi, MediaApiError, Pulse
+from streamd.host.store import write_atomically
+from streamd.plan.mediamtx import (
+    COPY_SINCE,
+    OLDEST,
+    Publisher,
+    Version,
+    kept_of,
+    media_document,
+    parse_version,
+    version_text,
+)
+from streamd.plan.viewers import MediaView
+from streamd.route.model import Listen, Settings
+
+_LOG: Final = logging.getLogger(__name__)
+
+BINARIES: Final = (Path("/usr/local/bin/mediamtx"), Path("/usr/bin/mediamtx"))
+"""In the order in which systemd looks for it."""
+SERVICE: Final = "streamd-mediamtx.service"
+DOCUMENT: Final = Path("/run/streamd/mediamtx/mediamtx.yml")
+_PROBE_SECONDS: Final = 10.0
+_LARGEST_BUFFER: Final = Path("/proc/sys/net/core/rmem_max")
+SPACING: Final = 1.5
+"""Seconds between two writes: whatever changes in the second after MediaMTX read its file, it does not notice."""
+_NOBODY: Final[Mapping[str, Publisher]] = {}
+_HUNG_AFTER: Final = 2
+"""Times that it did not answer, one after the other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A MediaMTX, as far as it can be used; without a version it cannot."""
+
+    path: Path | None = None
+    version: Version | None = None
+    problem: str = "MediaMTX is not installed"
+    """One clause what is wrong, empty when nothing is."""
+
+
+def api_password(key: bytes) -> str:
+    """Return the password of MediaMTX's API, from the key that only root can read: the same at every start."""
+    return hmac.new(key, b"the API of MediaMTX", hashlib.sha256).hexdigest()
+
+
+def look(binaries: Iterable[Path] = BINARIES) -> Installed:
+    """Return the MediaMTX that systemd would start. It is asked for its version, which takes a moment."""
+    path = next((path for path in binaries if os.access(path, os.X_OK) and path.is_file()), None)
+    if path is None:
+        return Installed()
+    try:
+        done = subprocess.run(
+            [str(path), "--version"],
+            env={},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=_PROBE_SECONDS,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        return Installed(path, None, f"{path} cannot be asked for its version: {error}")
+    version = parse_version(done.stdout.decode(errors="replace"))
+    if version is None or version < OLDEST:
+        what = f"is MediaMTX {version_text(version)}" if version else "tells no version"
+        return Installed(path, None, f"{path} {what}, and streamd needs {version_text(OLDEST)} or newer")
+    return Installed(path, version, "")
+
+
+class MediaMtx:
+    """Keeps MediaMTX's document as it should be, and asks how it is."""
+
+    def __init__(
+        self,
+        password: str,
+        *,
+        binaries: tuple[Path, ...] = BINARIES,
+        document: Path = DOCUMENT,
+        spacing: float = SPACING,
+        api: MediaApi | None = None,
+    ) -> None:
+        """Take the password of its API, and where things are."""
+        self._password = password
+        self._binaries = binaries
+        self._document = document
+        self._spacing = spacing
+        self._stamp: object = None
+        self._wanted = ""
+        self._timer: asyncio.TimerHandle | None = None
+        self._api = api or MediaApi(password)
+        self._api_at: Listen | None = None
+        self._unanswered = 0
+        self.installed = Installed()
+
+    async def probe(self) -> Installed:
+        """Return the MediaMTX that is installed now."""
+        await self._probe()
+        return self.installed
+
+    async def renew(
+        self,
+        paths: Mapping[str, str],
+        settings: Settings,
+        *,
+        publishers: Mapping[str, Publisher] = _NOBODY,
+        held: Collection[str] = (),
+    ) -> None:
+        """Write the document if it has changed; without a MediaMTX that could read it, there is none.
+
+        Args:
+            paths: routes that it is to have a copy of, and their groups.
+            settings: from streamd.toml.
+            publishers: routes that somebody may publish to, and who.
+            held: routes that are not to be touched.
+        """
+        await self._probe()
+        self._api_at = settings.mediamtx.api
+        version = self.installed.version
+        if version is None:
+            self._wanted = ""
+            self._remove()
+            return
+        self._wanted = media_document(
+            paths,
+            publishers,
+            kept_of(self._wanted or self._written(), held),
+            settings=settings,
+            version=version,
+            api_password=self._password,
+            largest_buffer=_largest_buffer(),
+        )
+        self._write()
+
+    async def view(self) -> MediaView:
+        """Return who watches what, or why that cannot be told."""
+        version = self.installed.version
+        if version is None or self._api_at is None:
+            return MediaView(problem=self.installed.problem)
+        text = version_text(version)
+        try:
+            paths = await self._api.view(self._api_at)
+        except MediaApiError as error:
+            return MediaView(version=text, problem=str(error))
+        if version < COPY_SINCE and not paths:
+            needed = version_text(COPY_SINCE)
+            return MediaView(version=text, problem=f"MediaMTX {text} has no copy of any route, {needed} or newer would")
+        return MediaView(version=text, paths=paths)
+
+    async def kick(self, name: str) -> str:
+        """End the connection of a viewer, by his id; return what prevents it."""
+        view = await self.view()
+        viewer = view.find(name)
+        if view.problem or viewer is None or self._api_at is None:
+            return view.problem or f'nobody watches who is called "{name}"'
+        try:
+            await self._api.kick(self._api_at, viewer)
+        except MediaApiError as error:
+            return str(error)
+        _LOG.info("kicked a %s viewer at %s", viewer.kind, viewer.address)
+        return ""
+
+    async def has_hung(self) -> bool:
+        """Ask it something; tell whether it listens and has not answered the last times."""
+        pulse = Pulse.ABSENT
+        if self.installed.version is not None and self._api_at is not None:
+            pulse = await self._api.pulse(self._api_at)
+        self._unanswered = self._unanswered + 1 if pulse is Pulse.SILENT else 0
+        return self._unanswered >= _HUNG_AFTER
+
+    def forgive(self) -> None:
+        """Begin anew: it was restarted."""
+        self._unanswered = 0
+
+    def _remove(self) -> None:
+        try:
+            self._document.unlink(missing_ok=True)
+        except OSError as error:
+            _LOG.error("cannot delete %s: %s", self._document, error.strerror)
+
+    async def _probe(self) -> None:
+        stamp = [_stamp(path) for path in self._binaries]
+        if stamp == self._stamp:
+            return
+        found = await asyncio.to_thread(look, self._binaries)
+        if found.version is not None:
+            _LOG.info("%s is MediaMTX %s", found.path, version_text(found.version))
+        elif found.path is not None:
+            _LOG.warning("%s", found.problem)
+        self._stamp = stamp
+        self.installed = found
+
+    def _written(self) -> str:
+        try:
+            return self._document.read_text(encoding="utf-8")
+        except (OSError, UnicodeError):
+            return ""
+
+    def _write(self) -> None:
+        if self._timer is not None:
+            return  # it writes what is wanted then
+        try:
+            if self._wanted.encode() == self._document.read_bytes():
+                return
+            since = time.time() - self._document.stat().st_mtime
+        except OSError:
+            since = self._spacing
+        if 0 <= since < self._spacing:
+            self._timer = asyncio.get_running_loop().call_later(self._spacing - since, self._write_late)
+            return
+        try:
+            write_atomically(self._document, self._wanted.encode(), 0o640)
+        except OSError as error:
+            _LOG.error("cannot write %s: %s", self._document, error.strerror)
+
+    def _write_late(self) -> None:
+        self._timer = None
+        if self._wanted:
+            self._write()
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size, found.st_mode)
+
+
+def _largest_buffer() -> int | None:
+    """Return the kernel's limit of a receive buffer in bytes; a container may not be told it."""
+    try:
+        return int(_LARGEST_BUFFER.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,45 @@
+"""URLs of servers, such as rtsp://, rtmp:// and https://, as inputs and outputs have them."""
+
+from __future__ import annotations
+
+from streamd.route.fields import Table
+from streamd.route.url import Fault, Url, port_number, scheme_of, split_url, unsafe_character
+
+
+def split_checked(table: Table, url: str, remedy: str) -> Url | None:
+    """Return the parts of a URL, or None with a diagnostic; `remedy` is what to do about an unsafe character."""
+    if unsafe := unsafe_character(url):
+        table.wrong("url", unsafe + remedy)
+        return None
+    parts = split_url(url)
+    if isinstance(parts, Fault):
+        table.wrong("url", parts.message)
+        return None
+    return parts
+
+
+def network_url(table: Table, url: str, remedy: str) -> Url | None:
+    """Return the parts of a URL whose path and query belong to the address, or None with a diagnostic."""
+    parts = split_checked(table, url, remedy)
+    if parts is None:
+        return None
+    if "#" in url:
+        table.wrong("url", "must not contain a fragment (what follows the #)")
+        return None
+    if not url.isascii():
+        table.wrong("url", "must be ASCII, percent-encode the other characters")
+        return None
+    if parts.port is not None and not isinstance(port_number(parts, example=443), int):
+        table.wrong("url", "must have a port from 1 to 65535 after the colon")
+        return None
+    address = parts.address
+    if address is not None and (address.is_unspecified or address.is_multicast):
+        table.wrong("url", f"{parts.host} is no address that can be connected to, write the server's")
+        return None
+    return parts
+
+
+def lower_scheme(url: str) -> str:
+    """Return the URL with its scheme as ffmpeg knows it."""
+    scheme = scheme_of(url)
+    return scheme + url[len(scheme) :]
