@@ -88,7 +88,7 @@ async def test_a_flood_for_counters_is_answered_from_few_looks_at_them(bus: str)
         await it.settle_by(other)
         it.control.hold.set()
         (found,) = await mine
-        assert [unpack(each)["address"] for each in found] == ["studio-a", "studio-a/youtube"]
+        assert {unpack(each)["address"] for each in found} >= {"empty", "studio-a", "studio-a/youtube"}
         await asyncio.gather(*of_all, *of_one)
         assert it.control.asked.count(("statistics",)) == 1, "nobody else made it look again so soon"
         it.publish_routes(a_route("new"))
