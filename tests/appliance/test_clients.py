@@ -18,6 +18,8 @@ from tests.appliance.people import become, operator
 
 NAME, ROOT = "org.streamd1", "/org/streamd1"
 MANAGER, ROUTE, OUTPUT = "org.streamd1.Manager", "org.streamd1.Route", "org.streamd1.Output"
+pytestmark = pytest.mark.once
+
 PATHS = {MANAGER: ROOT, ROUTE: f"{ROOT}/route/cl_2d1", OUTPUT: f"{ROOT}/output/cl_2d1/x"}
 ACTION = "org.streamd1.Action"
 MAY: Mapping[str, tuple[str, ...]] = {

@@ -21,6 +21,8 @@ from tests.appliance.host import (
     write_route,
 )
 
+pytestmark = pytest.mark.once
+
 ROUTE = """
 [input]
 url = "udp://0.0.0.0:5000"

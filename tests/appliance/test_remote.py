@@ -13,6 +13,8 @@ import pytest
 from tests.appliance.host import CREDENTIALS, is_active, run, status, wait_active, wait_until, write_route
 from tests.appliance.people import OPERATOR, operator
 
+pytestmark = pytest.mark.once
+
 PORT = 2222
 HOST = "there"
 CONFIG = Path.home() / ".ssh/config"

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 from hypothesis import HealthCheck, Phase, Verbosity, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
@@ -28,6 +29,8 @@ from streamd.host.confd import read_configuration
 from tests.appliance import story
 from tests.appliance.host import CONF, kill_daemon, our_units, run, show, unit_of, wait_until
 from tests.appliance.story import Act, Output, Route, World
+
+pytestmark = pytest.mark.once
 
 SEARCH = float(os.environ.get("STREAMD_SEARCH") or 0)
 EXAMPLES, STEPS = (5, 25) if SEARCH else (4, 14)

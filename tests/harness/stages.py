@@ -104,14 +104,20 @@ class Stages:
         complain(f"{name} failed with exit status {status}; the whole journal is in {journal}")
         return False
 
-    def tests(self, suite: str) -> bool:
-        """Run all tests of one suite, with a reboot in between; return whether all passed."""
+    def tests(self, suite: str, *, others: bool) -> bool:
+        """Run all tests of one suite, with a reboot in between; return whether all passed.
+
+        Args:
+            suite: the Debian suite.
+            others: leave out what was run on another suite and is the same on all.
+        """
+        chosen = "not after_reboot and not once" if others else "not after_reboot"
         results = []
         with self.appliance(suite) as appliance:
             self.boot(appliance, f"{suite}: boot")
             paths = ["tests/unit", "tests/bus"]
             results.append(self.pytest(appliance, f"{suite}: pure and bus tests", paths, UNIT_LIMIT))
-            arguments = ["tests/appliance", "-v", "--durations=10", "-m", "not after_reboot"]
+            arguments = ["tests/appliance", "-v", "--durations=15", "-m", chosen]
             results.append(self.pytest(appliance, f"{suite}: appliance tests", arguments, APPLIANCE_LIMIT))
             with self.clock.step(f"{suite}: power off"):
                 appliance.power_off()
