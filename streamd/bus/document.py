@@ -115,6 +115,7 @@ def _path_document(path: PathView) -> Document:
         "received": path.received,
         "sent": path.sent,
         "viewers": [_viewer_document(viewer) for viewer in path.viewers],
+        "publishers": [_viewer_document(path.publisher)] if path.publisher else [],
     }
 
 

@@ -51,20 +51,21 @@ def render_viewers(view: Mapping[str, Any], style: Style, now: int) -> str:
     lines: list[str] = []
     for path in view["paths"]:
         about = plain(path["tracks"]) if path["ready"] else "nothing arrives"
-        viewers = path["viewers"]
+        viewers, publishers = path["viewers"], path["publishers"]
         state = "running" if path["ready"] else "stopped"
         watching = count(len(viewers), "viewer") if viewers else "nobody watches"
         lines += [f"{style.symbol(state)} {style.paint(plain(path['route']), 'bold')}: {about}; {watching}"]
-        if viewers:
-            head, *body = table([_HEAD, *(_row(viewer, now) for viewer in viewers)], style, indent=2)
+        if viewers or publishers:
+            rows = [_row(found, now, "from ") for found in publishers] + [_row(found, now) for found in viewers]
+            head, *body = table([_HEAD, *rows], style, indent=2)
             lines.append("  " + style.paint("  ".join(head).rstrip(), "bold"))
             lines += [f"  {'  '.join(cells)}".rstrip() for cells in body]
     return "\n".join(lines) + "\n"
 
 
-def _row(viewer: Mapping[str, Any], now: int) -> tuple[str, ...]:
+def _row(viewer: Mapping[str, Any], now: int, side: str = "") -> tuple[str, ...]:
     return (
-        viewer["kind"],
+        side + viewer["kind"],
         viewer["address"] or "-",
         span(now - viewer["since"]) if viewer["since"] else "-",
         size(viewer["sent"]) if "sent" in viewer else "-",

@@ -6,7 +6,7 @@ Fields were renamed over the versions, and the old names stay for a while: what 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -38,7 +38,7 @@ _HIDDEN: Final = "hidden"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Viewer:
-    """One who watches; None is unknown."""
+    """One who watches, or an encoder that publishes; None is unknown."""
 
     id: str
     """For kicking him; empty for HLS before MediaMTX 1.18, which counts all of HLS as one."""
@@ -49,17 +49,17 @@ class Viewer:
     since: int = 0
     """µs since 1970, 0 when unknown."""
     sent: int | None = None
-    """Bytes."""
+    """Bytes; of an encoder, those that it sent."""
     rtt: float | None = None
     """Of SRT, in ms; so are the others."""
     lost: int | None = None
-    """Packets that were lost on the way to him."""
+    """Packets that were lost on the way."""
     retransmitted: int | None = None
-    """Packets that were sent to him again."""
+    """Packets that were sent again."""
     rate: float | None = None
     """bit/s sent."""
     capacity: float | None = None
-    """bit/s that the way to him can take, as SRT estimates it."""
+    """bit/s that the way can take, as SRT estimates it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +74,8 @@ class PathView:
     sent: int = 0
     """Bytes."""
     viewers: tuple[Viewer, ...] = ()
+    publisher: Viewer | None = None
+    """The encoder that publishes it; None where MediaMTX takes it off the relay."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,13 +88,17 @@ class MediaView:
     paths: tuple[PathView, ...] = ()
 
     def find(self, viewer: str) -> Viewer | None:
-        """Return the viewer with this id."""
-        return next((found for path in self.paths for found in path.viewers if viewer and found.id == viewer), None)
+        """Return the viewer or the publisher with this id."""
+        known = (found for path in self.paths for found in (*path.viewers, path.publisher) if found and found.id)
+        return next((found for found in known if found.id == viewer), None)
 
 
 def lists_wanted(paths: Iterable[Any]) -> list[str]:
     """Return which lists of the API say more about those who read these paths."""
-    kinds = {_text(reader, "type") for path in _objects(paths) for reader in _objects(path.get("readers"))}
+    ends = [
+        end for path in _objects(paths) for end in (*_objects(path.get("readers")), *_objects([path.get("source")]))
+    ]
+    kinds = {_text(end, "type") for end in ends}
     return sorted(LISTS[kind] for kind in kinds if kind in LISTS)
 
 
@@ -115,6 +121,10 @@ def view_paths(paths: Iterable[Any], lists: Mapping[str, Iterable[Any]]) -> tupl
                 received=_number(path, "bytesReceived", "inboundBytes") or 0,
                 sent=_number(path, "bytesSent", "outboundBytes") or 0,
                 viewers=tuple(_viewer(reader, more) for reader in readers),
+                publisher=next(
+                    (_publisher(end, more) for end in _objects([path.get("source")]) if _text(end, "type") in LISTS),
+                    None,
+                ),
             )
         )
     return tuple(sorted(found, key=lambda path: path.route))
@@ -135,6 +145,18 @@ def _viewer(reader: Mapping[str, Any], more: Mapping[tuple[str, str], Mapping[st
         retransmitted=_number(known, "packetsRetrans"),
         rate=None if rate is None else rate * 1e6,
         capacity=None if capacity is None else capacity * 1e6,
+    )
+
+
+def _publisher(source: Mapping[str, Any], more: Mapping[tuple[str, str], Mapping[str, Any]]) -> Viewer:
+    known = more.get((LISTS[_text(source, "type")], _text(source, "id")), {})
+    rate = _fraction(known, "mbpsReceiveRate")
+    return replace(
+        _viewer(source, more),
+        sent=_number(known, "bytesReceived", "inboundBytes"),
+        lost=_number(known, "packetsReceivedLoss"),
+        retransmitted=_number(known, "packetsReceivedRetrans"),
+        rate=None if rate is None else rate * 1e6,
     )
 
 

@@ -109,15 +109,18 @@ def stream() -> Path:
 
 
 def test_it_was_started_at_boot_as_a_user_who_may_do_nothing() -> None:
-    found = show(UNIT, "ActiveState", "UnitFileState", "User", "NRestarts")
-    assert found == {"ActiveState": "active", "UnitFileState": "enabled", "User": "streamd-mediamtx", "NRestarts": "0"}
+    found = show(UNIT, "ActiveState", "UnitFileState", "User")
+    assert found == {"ActiveState": "active", "UnitFileState": "enabled", "User": "streamd-mediamtx"}
     score = run("systemd-analyze", "security", UNIT).stdout.splitlines()[-1]
     assert float(score.split(": ")[1].split()[0]) <= 1.5, score
     status = DOCUMENT.stat()
     assert f"{status.st_mode & 0o777:o}" == "640"
     assert DOCUMENT.group() == "streamd-mediamtx"
     assert DOCUMENT.owner() == "root"
-    assert "ERR" not in journal("-b", "-u", UNIT)
+    # Later tests may have killed it, and others before.
+    first, _api, _rest = journal("-b", "-u", UNIT).partition("[API] ")
+    assert "[RTSP] " in first
+    assert "ERR" not in first
 
 
 def test_it_listens_on_the_loopback_interface_alone_and_its_api_asks_for_a_password() -> None:

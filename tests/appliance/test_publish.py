@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -92,6 +93,10 @@ def test_an_encoder_publishes_and_goes_and_comes_back(kind: str) -> None:
         with encoder(kind):
             wait_state("a", "running", 20)
             wait_state("a/x", "running", 20)
+            (path,) = json.loads(run("streamctl", "viewers", "--json", "a").stdout)["paths"]
+            (publisher,) = path["publishers"]
+            assert (publisher["kind"], publisher["sent"] > 0) == (kind, True)
+            assert ("rtt" in publisher) == (kind == "srt")
         wait_state("a", "waiting", 30)
     assert incarnations(("a/x",)) == output, "an output waits for its input"
 

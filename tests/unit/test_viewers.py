@@ -116,6 +116,21 @@ def test_nonsense_is_no_error(paths: list[Any]) -> None:
         assert path.tracks == ()
 
 
+def test_an_encoder_that_publishes() -> None:
+    paths = [{"name": "a", "ready": True, "source": {"type": "srtConn", "id": "s1"}, "readers": []}]
+    assert lists_wanted(paths) == ["srtconns"]
+    conn = SRT | {"bytesReceived": 17, "packetsReceivedLoss": 5, "packetsReceivedRetrans": 6, "mbpsReceiveRate": 7}
+    found = view_paths(paths, {"srtconns": [conn]})
+    publisher = found[0].publisher
+    assert publisher is not None
+    assert (publisher.kind, publisher.address, publisher.sent) == ("srt", "[::1]:5", 17)
+    assert (publisher.rtt, publisher.lost, publisher.retransmitted, publisher.rate) == (1.5, 5, 6, 7e6)
+    assert MediaView(paths=found).find("s1") == publisher
+    copy = [{"name": "a", "ready": True, "source": {"type": "mpegtsSource", "id": ""}, "readers": []}]
+    assert lists_wanted(copy) == []
+    assert view_paths(copy, {})[0].publisher is None
+
+
 def test_a_viewer_is_found_by_his_id() -> None:
     view = MediaView(paths=view_paths(OLD_PATHS, {}))
     found = view.find("r1")
@@ -265,8 +280,9 @@ def test_as_text() -> None:
         {"id": "", "kind": "hls", "address": "", "since": 0},
     ]
     paths = [
-        {"route": "a", "ready": False, "tracks": "", "viewers": []},
-        {"route": "b", "ready": True, "tracks": "H264", "viewers": viewers},
+        {"route": "a", "ready": False, "tracks": "", "viewers": [], "publishers": []},
+        {"route": "b", "ready": True, "tracks": "H264", "viewers": viewers, "publishers": []},
+        {"route": "c", "ready": True, "tracks": "H264", "viewers": [], "publishers": viewers[1:2]},
     ]
     assert render_viewers({"paths": paths}, Style(), 61_000_000) == (
         "○ a: nothing arrives; nobody watches\n"
@@ -275,5 +291,8 @@ def test_as_text() -> None:
         "  rtsp  127.0.0.1:4  1min  2.0K  -    -     r1\n"
         "  srt   [::1]:5      -     11B   2ms  2     s1\n"
         "  hls   -            -     -     -    -     -\n"
+        "● c: H264; nobody watches\n"
+        "  KIND      ADDRESS  FOR  SENT  RTT  LOST  ID\n"
+        "  from srt  [::1]:5  -    11B   2ms  2     s1\n"
     )
     assert render_viewers({"paths": []}, Style(), 0) == "There is no route that could be watched.\n"
