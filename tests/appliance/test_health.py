@@ -33,7 +33,7 @@ url = "udp://127.0.0.1:5000"
 url = "udp://127.0.0.1:6001"
 """
 RTMP = '[output.rtmp]\nurl = "rtmp://127.0.0.1:1935/live/x"\n'
-RTSP = '[output.rtsp]\nurl = "rtsp://127.0.0.1:8554/live"\n'
+RTSP = '[output.rtsp]\nurl = "rtsp://127.0.0.1:8654/live"\n'
 NAMES = ("a", "a/udp", "a/rtmp", "a/rtsp")
 
 
