@@ -81,7 +81,7 @@ def test_reading_over_there_is_reading_here() -> None:
         ("list", "--names"),
         ("list", "--json"),
         ("status", "--json"),
-        ("status", "a/x", "--json"),
+        ("show", "a/x", "--json", "-p", "State,Cause,URL,Unit"),
         ("show", "a/x", "-p", "URL", "--value"),
         ("show", "a", "--json", "-p", "Name,Path"),
         ("check",),
@@ -91,6 +91,7 @@ def test_reading_over_there_is_reading_here() -> None:
         # States may change between the two, until all is starved.
         wait_until(lambda words=words: is_the_same(words), 20, f"{words} over there is {words} here")  # type: ignore[misc]
     assert json.loads(there("status", "--json").stdout)["routes"][0]["route"] == "a"
+    assert json.loads(there("status", "a/x", "--json").stdout)["address"] == "a/x"  # its counters move
     assert there("logs", "a/x", "-n", "1").returncode == 0
 
 
