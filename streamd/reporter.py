@@ -65,7 +65,8 @@ class Reporter:
         details = await self._details(observed)
         self._ward.listen(configuration.settings.progress_port)
         watched = patients(good.values(), self._store.allocation.channels, configuration.settings)
-        await self._ward.admit(watched, observed, details, self._store.slow)
+        endings = self._systemd.take_endings()
+        await self._ward.admit(watched, observed, details, self._store.slow, endings)
         self._ward.tick()
         self._scene = Scene(
             version=__version__,

@@ -41,8 +41,8 @@ class Endings:
     def __init__(self, logs: Lines) -> None:
         """Take the journal."""
         self._logs = logs
-        self._looked_at: dict[str, tuple[str, int, Ending]] = {}
-        """The invocation, the restart count and the ending of each unit whose process ended last."""
+        self._looked_at: dict[str, tuple[str, Ending]] = {}
+        """The invocation and the ending of each unit whose process ended last."""
         self._late: set[str] = set()
         """Units of which a line came after their ending had been looked at."""
         self._called: dict[str, str] = {}
@@ -81,22 +81,23 @@ class Endings:
         self._late &= set(units)
         self._logs.forget(units)
 
-    async def look(self, patient: Patient, detail: Details, pace: Pace) -> None:
+    async def look(self, patient: Patient, detail: Details, pace: Pace, last_up: str = "") -> None:
         """Find out how the process of a unit ended that waits for its restart, or failed; once for each ending.
 
         Args:
             patient: what the unit is.
             detail: what systemd tells of it.
             pace: how it has been restarted until now.
+            last_up: its last invocation that was seen up, where one was.
         """
         name = patient.address.unit
-        # Before systemd 254 what waits is the next invocation already.
-        waits_inside = detail.sub == "start-pre"
-        invocation = (
-            self._logs.last_invocation(name, but=detail.status.invocation) if waits_inside else detail.status.invocation
-        )
+        invocation = detail.status.invocation
+        if detail.sub == "start-pre":
+            # Before systemd 254 what waits there is the next invocation already.
+            ended = last_up if last_up != invocation else ""
+            invocation = ended or self._logs.last_invocation(name, but=invocation)
         known = self._looked_at.get(name)
-        if known is not None and known[:2] == (invocation, detail.status.restarts):
+        if known is not None and invocation and known[0] == invocation:
             return
         ending = Ending(
             result=detail.result,
@@ -109,7 +110,7 @@ class Endings:
             ran=detail.ran,
             before=self.latest[name].failure.cause if name in self.latest else None,
         )
-        self._looked_at[name] = (invocation, detail.status.restarts, ending)
+        self._looked_at[name] = (invocation, ending)
         failure = self._judge(name, ending)
         self.latest[name] = Ended(failure, detail.since)
         self.paces[name] = next_pace(pace, failure.cause, detail.ran)
@@ -127,12 +128,12 @@ class Endings:
         for name in late:
             if name not in self._looked_at or name not in self.latest:
                 continue
-            invocation, restarts, ending = self._looked_at[name]
+            invocation, ending = self._looked_at[name]
             lines = self._logs.lines(name, invocation)
             if not lines or lines == ending.lines:
                 continue
             ending = replace(ending, lines=lines)
-            self._looked_at[name] = (invocation, restarts, ending)
+            self._looked_at[name] = (invocation, ending)
             failure = self._judge(name, ending)
             self.latest[name] = replace(self.latest[name], failure=failure)
             self.paces[name] = next_pace(self.paces.get(name, Pace.QUICK), failure.cause, 0)

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any, Final
 
 from streamd.bus.connection import BusError, Connection, Message, Variant
@@ -35,6 +35,8 @@ _NUDGE_SECONDS: Final = 1.0
 """An FFmpeg blocked in a call ignores one SIGTERM and ends at the second."""
 _RECENT_JOBS: Final = 4096
 _ATTEMPTS: Final = 3
+_WAITS: Final = "auto-restart"
+"""The SubState of a unit that waits for its restart."""
 _OUR_PATH: Final = re.compile(r"/org/freedesktop/systemd1/unit/streamd(?:_2d(?:output|ingest)_40|_2eslice|_2d)")
 
 Variants = list[list[Any]]
@@ -58,6 +60,7 @@ class Systemd:
         self._tasks: set[asyncio.Task[None]] = set()
         self._reloading = False
         self._details: dict[str, Details] = {}
+        self._endings: dict[str, Details] = {}
         self.version = 0
         """systemd's version, such as 257."""
 
@@ -143,6 +146,19 @@ class Systemd:
             self._details[unit.name] = found
         return dict(self._details)
 
+    def take_endings(self) -> dict[str, Details]:
+        """Return the details of units at the moment when their processes had ended, since the last call.
+
+        They are asked for as soon as systemd tells: half a second later it has started the unit again, and forgotten.
+        """
+        found, self._endings = self._endings, {}
+        return found
+
+    async def _look_at_ending(self, name: str) -> None:
+        detail = await self._detail(ObservedUnit(name=name, active="activating", sub=_WAITS))
+        if detail.sub == _WAITS:
+            self._endings[name] = detail
+
     async def _detail(self, unit: ObservedUnit) -> Details:
         path = _unit_path(unit.name)
 
@@ -171,7 +187,7 @@ class Systemd:
                 exit_code=await service("ExecMainCode"),
                 exit_status=await service("ExecMainStatus"),
                 ran=await self._ran(path),
-                next_try=since + await self._next_wait(path) if sub == "auto-restart" else 0,
+                next_try=since + await self._next_wait(path) if sub == _WAITS else 0,
             )
         except SystemdError:
             return Details(status=UnitStatus(unit=unit.name))
@@ -253,9 +269,11 @@ class Systemd:
         elif message.interface == _PROPERTIES and _OUR_PATH.match(message.path):
             name = unit_name(message.path)
             self._details.pop(name, None)
-            active = message.body[1].get("ActiveState")
+            active, sub = message.body[1].get("ActiveState"), message.body[1].get("SubState")
             if active is not None:
                 self._watch_stop(name, str(active.value))
+            if sub is not None and sub.value == _WAITS and not self._reloading and Address.of_unit(name):
+                self._run(self._look_at_ending(name))
             if not self._reloading:
                 self._on_change()
 
@@ -293,7 +311,10 @@ class Systemd:
 
     def _start_nudge(self, name: str) -> None:
         self._nudges.pop(name, None)
-        task = asyncio.create_task(self._nudge(name))
+        self._run(self._nudge(name))
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -32,6 +32,8 @@ class Ward:
         self._by_channel: dict[str, str] = {}
         self._up: dict[str, tuple[str, int]] = {}
         """Invocation, and when it became active, of each unit that is up."""
+        self._last_up: dict[str, str] = {}
+        """The last invocation in which each unit was seen up."""
         self._waiting: frozenset[str] = frozenset()
         self._slow: frozenset[str] = frozenset()
         self._meters: dict[str, Meter] = {}
@@ -40,7 +42,12 @@ class Ward:
         self.verdicts: dict[str, Verdict] = {}
 
     async def admit(
-        self, patients: Iterable[Patient], observed: Observed, details: Mapping[str, Details], slow: Collection[str]
+        self,
+        patients: Iterable[Patient],
+        observed: Observed,
+        details: Mapping[str, Details],
+        slow: Collection[str],
+        endings: Mapping[str, Details],
     ) -> None:
         """Watch these units from now on, and no others; find out how those ended that have.
 
@@ -49,11 +56,15 @@ class Ward:
             observed: what systemd has.
             details: of those.
             slow: names of units that were made to be restarted slowly.
+            endings: details of units when their processes had just ended; they may be up again.
         """
         self._patients = {found.address.unit: found for found in patients}
         self._by_channel = {found.channel: name for name, found in self._patients.items()}
         self._slow = frozenset(slow)
         self.endings.keep(self._patients.keys())
+        for name in endings.keys() & self._patients.keys():
+            pace = Pace.SLOW if name in slow else Pace.QUICK
+            await self.endings.look(self._patients[name], endings[name], pace)
         up: dict[str, tuple[str, int]] = {}
         waiting = set()
         for name, patient in self._patients.items():
@@ -62,7 +73,8 @@ class Ward:
                 continue
             if unit.is_waiting or unit.active == "failed":
                 waiting.add(name)
-                await self.endings.look(patient, detail, Pace.SLOW if name in slow else Pace.QUICK)
+                pace = Pace.SLOW if name in slow else Pace.QUICK
+                await self.endings.look(patient, detail, pace, self._last_up.get(name, ""))
             if unit.active != "active":
                 continue
             invocation = detail.status.invocation
@@ -74,6 +86,8 @@ class Ward:
         for name in self._meters.keys() - up.keys():
             del self._meters[name]
         self._up, self._waiting = up, frozenset(waiting)
+        seen = self._last_up | {name: invocation for name, (invocation, _) in up.items()}
+        self._last_up = {name: invocation for name, invocation in seen.items() if name in self._patients}
 
     def listen(self, port: int) -> None:
         """Take reports on this UDP port."""

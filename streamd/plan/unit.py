@@ -199,10 +199,11 @@ class DesiredUnit:
                 ("RestartMaxDelayUSec", "t", wait.longest * 1000),
             ]
         else:
-            # Its own delay cannot grow there: a helper before each start waits instead.
+            # Its own delay cannot grow there: a helper before each start waits for the rest. While it waits itself
+            # systemd tells how the process ended; once the helper runs, it does not any more.
             helper = [BACKOFF_HELPER, str(wait.first), str(wait.longest), str(made)]
             properties += [
-                ("RestartUSec", "t", 100_000),
+                ("RestartUSec", "t", wait.first * 1000),
                 ("ExecStartPre", "a(sasb)", [[helper[0], helper, False]]),
             ]
         return properties

@@ -168,6 +168,7 @@ async def reporter(status: Status) -> tuple[Reporter, Ward]:
         Observed(units={name: ObservedUnit(name=name) for name in addresses}),
         {name: Details(status=UnitStatus(unit=name, invocation="ab" * 16), active_since=1) for name in addresses},
         (),
+        {},
     )
     for _ in range(3):
         ward.tick()

@@ -59,10 +59,13 @@ def look(
     ran: int = 0,
     pace: Pace = Pace.QUICK,
     sub: str = "auto-restart",
+    last_up: str = "",
+    result: str = "exit-code",
 ) -> None:
     status = UnitStatus(unit=UNIT, invocation=invocation, restarts=restarts)
-    detail = Details(status=status, sub=sub, since=77, result="exit-code", exit_code=1, exit_status=1, ran=ran)
-    asyncio.run(endings.look(patient(), detail, pace))
+    code = 0 if result == "success" else 1
+    detail = Details(status=status, sub=sub, since=77, result=result, exit_code=code, exit_status=code, ran=ran)
+    asyncio.run(endings.look(patient(), detail, pace, last_up))
 
 
 def made() -> tuple[Endings, Journal]:
@@ -117,7 +120,7 @@ def test_every_ending_counts_anew() -> None:
     journal.write("2", REFUSED)
     look(endings, "2", restarts=2, pace=Pace.SLOW)
     assert (endings.latest[UNIT].failure.cause, endings.paces[UNIT]) == (Cause.REFUSED, Pace.SLOW)
-    look(endings, "2", restarts=3, pace=Pace.SLOW, ran=HEALTHY)
+    look(endings, "3", restarts=3, pace=Pace.SLOW, ran=HEALTHY)
     assert endings.paces[UNIT] is Pace.QUICK
 
 
@@ -130,6 +133,14 @@ def test_before_systemd_254_it_is_the_invocation_before_that_ended() -> None:
     assert endings.latest[UNIT].failure.cause is Cause.REFUSED
     assert 0 <= endings.next_tries[UNIT] - begin - 4_000_000 < 1_000_000
     assert endings.renew(), "the time of the next try is to be shown"
+
+
+def test_what_was_known_of_an_ending_is_not_lost_when_the_helper_runs() -> None:
+    """Then systemd 252 has forgotten the result, and the invocation is the next one's."""
+    endings, _journal = made()
+    look(endings, "1", result="oom-kill")
+    look(endings, "2", sub="start-pre", last_up="1", result="success")
+    assert endings.latest[UNIT].failure.cause is Cause.OUT_OF_MEMORY
 
 
 def test_a_stall_stays_the_cause_where_the_ending_says_nothing() -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from tests.appliance.faults.fault import Act, Fault, Stage
@@ -226,6 +227,21 @@ def signalled(number: int) -> Callable[[Place], Stage]:
     return stage
 
 
+def killed_for_memory(place: Place) -> Stage:
+    """As systemd-oomd does it: it marks the control group of what it kills, and systemd reads the mark.
+
+    The kernel's own verdict would need a memory controller, which a container on a host with version 1 has not.
+    """
+    killed = signalled(signal.SIGKILL)(place)
+
+    def fail() -> None:
+        group = Path("/sys/fs/cgroup", show(unit_of(place.output), "ControlGroup")["ControlGroup"].lstrip("/"))
+        os.setxattr(group, "user.oomd_ooms", b"1")
+        killed.fail()
+
+    return replace(killed, fail=fail)
+
+
 def name_unknown(place: Place) -> Stage:
     place.encoder()
     place.stack.enter_context(rtmp_server(place))
@@ -325,6 +341,15 @@ FAULTS = (
         noticed=10,
         mended=10,
         stage=signalled(signal.SIGKILL),
+    ),
+    Fault(
+        name="an FFmpeg is killed for its memory",
+        states=("backoff", "starting", "running"),
+        reasons=("out-of-memory", ""),
+        last_error="it took more memory than its limit allows",
+        noticed=10,
+        mended=10,
+        stage=killed_for_memory,
     ),
     Fault(
         name="the name of an RTMP server cannot be resolved",
