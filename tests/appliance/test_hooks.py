@@ -25,6 +25,8 @@ from tests.appliance.host import (
 )
 from tests.appliance.media import RtmpServer, Sender, make_stream
 
+pytestmark = pytest.mark.once
+
 UNITS = Path("/run/systemd/system")
 LOG = Path("/run/hook-test.log")
 EXAMPLE = Path("/usr/share/doc/streamd/examples/notify-mail@.service")

@@ -37,9 +37,10 @@ SETTINGS = Path("/etc/streamd/streamd.toml")
 TEST = '[input]\nurl = "test:"\n'
 PER_SECOND = 475
 
-pytestmark = pytest.mark.skipif(
-    not BINARY.exists(), reason="no mediamtx was on the host's PATH: nothing of it was tested"
-)
+pytestmark = [
+    pytest.mark.skipif(not BINARY.exists(), reason="no mediamtx was on the host's PATH: nothing of it was tested"),
+    pytest.mark.once,
+]
 
 
 def api(path: str, *, password: str | None = None) -> Any:

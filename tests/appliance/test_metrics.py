@@ -12,6 +12,8 @@ import pytest
 
 from tests.appliance.host import run, show, state, status, wait_state, wait_until, write_route
 
+pytestmark = pytest.mark.once
+
 ROUTE = """
 [input]
 url = "test:"

@@ -40,7 +40,10 @@ password = { credential = "pub" }
 url = "udp://127.0.0.1:6001"
 """
 
-pytestmark = pytest.mark.skipif(not BINARY.exists(), reason="no mediamtx was on the host's PATH: nothing was published")
+pytestmark = [
+    pytest.mark.skipif(not BINARY.exists(), reason="no mediamtx was on the host's PATH: nothing was published"),
+    pytest.mark.once,
+]
 
 
 @pytest.fixture(autouse=True)
