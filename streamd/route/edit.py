@@ -55,7 +55,7 @@ def _outputs(data: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _normal(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a route's data without what makes no difference: enabled = true, and a table of no outputs."""
+    """Return a route's data without what makes no difference: enabled = true, and tables with nothing in them."""
     outputs = {
         name: {key: value for key, value in output.items() if (key, value) != ("enabled", True)}
         if isinstance(output, dict)
@@ -65,7 +65,7 @@ def _normal(data: Mapping[str, Any]) -> dict[str, Any]:
     rest = {
         key: value
         for key, value in data.items()
-        if (key != "output" or not isinstance(value, dict)) and (key, value) != ("enabled", True)
+        if (key != "output" or not isinstance(value, dict)) and (key, value) not in (("enabled", True), ("input", {}))
     }
     return {**rest, **({"output": outputs} if outputs else {})}
 

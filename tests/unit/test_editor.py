@@ -156,6 +156,13 @@ def test_a_change_that_breaks_the_route_is_refused_with_the_diagnostics(tmp_path
     assert refusal.diagnostics[0].line_text == 'latancy = "1s"'
 
 
+def test_the_last_key_of_an_input_is_not_taken_away(tmp_path: Path) -> None:
+    done(tmp_path, AddRoute("b", TEST))
+    found = refused(tmp_path, UpdateRoute("b", {"description": "one", "input": {"url": None}}))
+    assert found.kind is Kind.INVALID
+    assert found.diagnostics
+
+
 def test_a_secret_in_a_change_is_refused_and_never_repeated(tmp_path: Path) -> None:
     done(tmp_path, AddRoute("a", TEST))
     refusal = refused(tmp_path, AddOutput("a", "x", {"url": "rtmp://h/live", "key": "hunter2"}))
