@@ -18,7 +18,7 @@ from tests.harness.lock import lock
 from tests.harness.overlay import overlay
 
 INSTALL_LIMIT = 120.0
-UNIT_LIMIT = 300.0
+UNIT_LIMIT = 600.0
 APPLIANCE_LIMIT = 2100.0
 DEMO_LIMIT = 300.0
 BENCH_LIMIT = 1200.0
