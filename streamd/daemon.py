@@ -22,6 +22,7 @@ from streamd.host.store import Store
 from streamd.host.systemd import Systemd, SystemdError
 from streamd.host.vitals import Ward
 from streamd.host.watcher import Watcher
+from streamd.host.webhook import silence
 from streamd.plan.status import Status
 from streamd.reconciler import Reconciler
 
@@ -204,6 +205,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--debug", action="store_true", help="log more")
     options = parser.parse_args(argv)
     journal.set_up(logging.DEBUG if options.debug else logging.INFO)
+    silence()  # MediaMTX is asked every few seconds
     try:
         return asyncio.run(_serve())
     except (BusError, SystemdError) as error:

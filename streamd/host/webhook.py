@@ -167,7 +167,7 @@ def main() -> int:
 
 
 def silence() -> None:
-    """Keep the libraries from logging URLs."""
+    """Keep the libraries from logging every request with its URL."""
     for name in ("httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
