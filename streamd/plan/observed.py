@@ -35,7 +35,12 @@ class ObservedUnit:
     @property
     def is_up(self) -> bool:
         """Tell whether it runs or is about to, waiting for an automatic restart included."""
-        return self.active in ("active", "activating", "reloading") and self.job != "stop"
+        return self.is_coming or (self.active in ("active", "activating", "reloading") and self.job != "stop")
+
+    @property
+    def is_coming(self) -> bool:
+        """Tell whether systemd is about to start it: in the midst of a restart it is down, with a job that starts it."""
+        return self.active in ("inactive", "failed") and self.job in ("start", "restart")
 
     @property
     def is_leaving(self) -> bool:
@@ -101,4 +106,5 @@ def operator_stops(started: Collection[str], observed: Observed) -> frozenset[st
 
 
 def _stays(slice_unit: ObservedUnit | None) -> bool:
-    return slice_unit is not None and slice_unit.is_up
+    # One that is coming has been down, with all that was in it.
+    return slice_unit is not None and slice_unit.is_up and not slice_unit.is_coming

@@ -65,6 +65,8 @@ def _wanted(unit: DesiredUnit, everything: Observed, forced: str) -> Step:
     if observed is None or observed.active in ("inactive", "failed"):
         if everything.slice_is_leaving(unit.address.route):
             return Step(Action.KEEP, unit.address, "its slice is stopping just now")
+        if observed is not None and observed.is_coming:
+            return Step(Action.KEEP, unit.address, "is starting just now")
         return Step(Action.START, unit.address, "not running", unit)
     if observed.is_leaving:
         return Step(Action.KEEP, unit.address, "is stopping just now")

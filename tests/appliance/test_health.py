@@ -60,13 +60,14 @@ def test_counters_belong_to_their_output_and_go_on_over_a_killed_daemon(stream: 
     with RtmpServer(), RtspServer(), Sender(stream, "127.0.0.1", 5000):
         for name in NAMES:
             wait_state(name, "running", 40)
-        wait_until(lambda: bitrate_of("a/udp") and bitrate_of("a"), 10, "bitrates")
+        for name in ("a", "a/udp"):
+            # The first seconds of a busy machine come in bursts.
+            wait_until(lambda name=name: 4_500_000 < bitrate_of(name) < 5_500_000, 30, f"the bitrate of {name}")  # type: ignore[misc]
+        for name in ("a/rtmp", "a/rtsp"):
+            wait_until(lambda name=name: statistics(name)[name].get("media-time", 0) > 0, 10, f"media of {name}")  # type: ignore[misc]
         before, units = statistics(), incarnations(NAMES)
         for name in ("a", "a/udp"):
-            assert 4_500_000 < before[name]["bitrate"] < 5_500_000, before[name]
             assert "fps" not in before[name], "nobody looks into a stream that is passed on as it is"
-        assert before["a/rtmp"]["media-time"] > 0
-        assert before["a/rtsp"]["media-time"] > 0
         assert "bytes" not in before["a/rtsp"], "FFmpeg does not count them; unknown is never 0"
         assert all(one["cpu"] > 0 for one in before.values())
         accounted = show(unit_of("a/udp"), "MemoryCurrent")["MemoryCurrent"].isdigit()

@@ -47,3 +47,17 @@ def test_an_automatic_restart_is_no_stop() -> None:
     units = here("a", "a/x", "a/y")
     waiting = replace(units[unit_of("a/x")], active="activating", sub="auto-restart")
     assert not operator_stops(STARTED, Observed(units={**units, unit_of("a/x"): waiting}, slices=slices("a")))
+
+
+def test_a_restart_by_systemctl_is_no_stop() -> None:
+    """In the midst of it the unit is down, and only its job tells that it is to come back."""
+    units = here("a", "a/x", "a/y")
+    for job in ("start", "restart"):
+        coming = replace(units[unit_of("a/x")], active="inactive", sub="dead", job=job)
+        observed = Observed(units={**units, unit_of("a/x"): coming}, slices=slices("a"))
+        assert not operator_stops(STARTED, observed)
+
+
+def test_a_slice_on_its_way_back_was_down_with_its_units() -> None:
+    coming = {name: replace(unit, active="inactive", sub="dead", job="start") for name, unit in slices("a").items()}
+    assert not operator_stops(STARTED, Observed(units={}, slices=coming))

@@ -103,6 +103,17 @@ def test_what_is_stopping_is_decided_when_it_has_ended() -> None:
     assert actions(steps) == {"a": "keep", "a/x": "keep"}
 
 
+@pytest.mark.parametrize("job", ["start", "restart"])
+def test_what_systemd_is_about_to_start_is_left_to_it(job: str) -> None:
+    wanted = desired(route("a", udp_output("x")))
+    observed = running(wanted)
+    name = unit_of("a/x")
+    coming = replace(observed.units[name], active="inactive", sub="dead", job=job)
+    during = Observed(units={**observed.units, name: coming}, slices=observed.slices)
+    assert actions(plan(wanted, during)) == {"a": "keep", "a/x": "keep"}
+    assert actions(plan(desired(), during))["a/x"] == "stop", "what nobody asks for is stopped before it has come"
+
+
 def test_a_unit_waiting_for_its_automatic_restart_is_kept() -> None:
     wanted = desired(route("a"))
     name = unit_of("a")
