@@ -39,7 +39,7 @@ class ObservedUnit:
 
     @property
     def is_coming(self) -> bool:
-        """Tell whether systemd is about to start it: in the midst of a restart it is down, with a job that starts it."""
+        """Tell whether it is down and systemd is about to start it, as in the midst of a restart."""
         return self.active in ("inactive", "failed") and self.job in ("start", "restart")
 
     @property

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import command, lock, package, source
+from tests.harness import command, host, lanes, lock, package, source
 
 
 def test_next_version_is_higher_and_keeps_the_rest() -> None:
@@ -60,3 +60,37 @@ def test_the_digest_sees_content_mode_and_links_but_no_tests(tmp_path: Path) -> 
     third = source.digest(tmp_path)
     (tmp_path / "code.py").write_text("2")
     assert len({first, second, third, source.digest(tmp_path)}) == 4
+
+
+def test_lanes_run_side_by_side_and_each_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    cache = host.Cache(tmp_path)
+    cache.prepare()
+    script = tmp_path / "script.py"
+    # Each waits for the other, so one after the other they would never end.
+    script.write_text(
+        "import pathlib, sys, time\n"
+        "here = pathlib.Path(__file__).parent\n"
+        "(here / sys.argv[1]).touch()\n"
+        "while not (here / sys.argv[2]).exists(): time.sleep(0.01)\n"
+        "print('I am', sys.argv[1], flush=True)\n"
+        "sys.exit(sys.argv[1] == 'two')\n"
+    )
+    wanted = [lanes.Lane("a", ("one", "two")), lanes.Lane("b", ("two", "one"))]
+    assert lanes.run_lanes(cache, script, wanted, limit=30) == {"a": True, "b": False}
+    printed = capfd.readouterr().out
+    assert printed.index("I am one") < printed.index("b: what it printed") < printed.index("I am two")
+
+
+def test_a_lane_that_takes_too_long_is_ended(tmp_path: Path) -> None:
+    cache = host.Cache(tmp_path)
+    cache.prepare()
+    script = tmp_path / "script.py"
+    script.write_text("import time\ntime.sleep(60)\n")
+    started = time.monotonic()
+    with pytest.raises(command.HarnessError, match="a lane took longer than 1 s"):
+        lanes.run_lanes(cache, script, [lanes.Lane("a", ())], limit=1)
+    assert time.monotonic() - started < 30
+
+
+def test_every_test_is_in_a_lane() -> None:
+    assert [lane.name for lane in lanes.lanes(["trixie", "bookworm"])] == ["trixie", "bookworm", "trixie-once", "host"]

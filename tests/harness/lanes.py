@@ -1,0 +1,89 @@
+"""Lanes: the parts of all tests that run side by side, each a run of its own with machines of its own.
+
+Tests of a machine wait for most of their time, so two or three machines share one host well. The first lane is shown
+as it goes; the others write a log, which is shown when they have ended.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.harness.command import HarnessError, say
+from tests.harness.host import Cache
+
+END_LIMIT = 30.0
+"""Seconds that a lane has to end and clean up when it is asked to."""
+
+EACH, ONCE = "each", "once"
+"""What is tested on every suite, and what is the same on all of them."""
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One lane."""
+
+    name: str
+    arguments: tuple[str, ...]
+    """Of tests/run."""
+
+
+def lanes(suites: Sequence[str]) -> list[Lane]:
+    """Return the lanes of all tests on some suites, the longest first."""
+    first = suites[0]
+    each = [Lane(suite, ("lane", suite, EACH)) for suite in suites]
+    return [*each, Lane(f"{first}-{ONCE}", ("lane", first, ONCE)), Lane("host", ("unit",))]
+
+
+def run_lanes(cache: Cache, script: Path, wanted: Iterable[Lane], *, limit: float) -> dict[str, bool]:
+    """Run lanes side by side and return by name whether each passed.
+
+    Args:
+        cache: where their logs go.
+        script: tests/run.
+        wanted: the lanes.
+        limit: seconds that each may take.
+
+    Raises:
+        HarnessError: one took too long.
+    """
+    running: dict[str, subprocess.Popen[bytes]] = {}
+    results = {}
+    try:
+        for lane in wanted:
+            log = cache.logs / f"{lane.name}-lane.log"
+            # Should this process be killed, they are asked to end, and remove what they have made.
+            argv = ["setpriv", "--pdeathsig", "TERM", sys.executable, str(script), *lane.arguments]
+            with log.open("wb") as sink:
+                shown = None if not running else sink
+                running[lane.name] = subprocess.Popen(
+                    argv, stdin=subprocess.DEVNULL, stdout=shown, stderr=subprocess.STDOUT if shown else None
+                )
+            if shown:
+                say(f"{lane.name}: runs beside, its log is {log}")
+        for name, process in running.items():
+            results[name] = process.wait(limit) == 0
+            log = cache.logs / f"{name}-lane.log"
+            if text := log.read_text(errors="replace"):
+                say(f"{name}: what it printed")
+                print(text, flush=True)
+    except subprocess.TimeoutExpired as error:
+        raise HarnessError(f"a lane took longer than {limit:.0f} s: {error.cmd}") from None
+    finally:
+        for process in running.values():
+            _end(process)
+    return results
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(END_LIMIT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
