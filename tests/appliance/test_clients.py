@@ -13,7 +13,17 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from tests.appliance.host import CONF, CREDENTIALS, is_active, run, unit_of, wait_active, wait_until, write_route
+from tests.appliance.host import (
+    CONF,
+    CREDENTIALS,
+    is_active,
+    run,
+    status,
+    unit_of,
+    wait_active,
+    wait_until,
+    write_route,
+)
 from tests.appliance.people import become, operator
 
 NAME, ROOT = "org.streamd1", "/org/streamd1"
@@ -74,6 +84,7 @@ def _people() -> Iterator[None]:
 def _route(_clean: None) -> None:
     write_route("cl-1", TEXT)
     wait_active(("cl-1", "cl-1/x"))
+    wait_until(lambda: status("cl-1/x"), 10, "the daemon tells of it")
 
 
 def busctl(user: str, path: str, interface: str, member: str, *arguments: str) -> subprocess.CompletedProcess[str]:

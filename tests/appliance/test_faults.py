@@ -36,4 +36,3 @@ def test_fault(outcomes: dict[str, Future[Outcome]], fault: Fault) -> None:
     assert found["cause"] or found["last-error"], "there is a sentence for a person"
     if found["state"] == "backoff":
         assert found["last-error"]
-        assert found["next-try"] or found["reason"] == "killed"

@@ -74,7 +74,9 @@ def happen(fault: Fault, number: int, stream: Path, board: Board) -> Outcome:
 
         def is_right(found: Any) -> bool:
             right = found["state"] in fault.states and found["reason"] in fault.reasons
-            return right and found["last-error"].startswith(fault.last_error)
+            # While a try is under way it has no time; but a process that was killed is started again at once.
+            told = found["state"] != "backoff" or found["next-try"] or found["reason"] == "killed"
+            return right and told and found["last-error"].startswith(fault.last_error)
 
         begin = time.monotonic()
         stage.fail()
