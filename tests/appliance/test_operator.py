@@ -100,7 +100,7 @@ def test_a_stop_of_a_slice_is_no_operators_stop() -> None:
 def test_a_restart_by_systemctl_is_no_stop() -> None:
     up()
     for _ in range(3):
-        # More than once, since the moment between its stop and its start is short; before systemd 254 each takes longer.
+        # More than once, since the moment between its stop and its start is short.
         run("systemctl", "restart", unit_of("a/x"))
         wait_active(("a/x",))
         assert stopped() == []
