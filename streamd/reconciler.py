@@ -29,11 +29,12 @@ from streamd.host.systemd import Systemd, SystemdError
 from streamd.host.vitals import Ward
 from streamd.plan.allocation import Allocation, allocate
 from streamd.plan.desired import Desired, HostFacts, desire
-from streamd.plan.mediamtx import kept_names, paths_of, published_to
+from streamd.plan.mediamtx import fetched_by, kept_names, paths_of, published_to
 from streamd.plan.observed import Observed, operator_stops
 from streamd.plan.pace import Pace
-from streamd.plan.plan import Action, Step, plan
+from streamd.plan.plan import plan
 from streamd.plan.status import State, Statistics, Status, StepView
+from streamd.plan.step import Action, Step
 from streamd.plan.unit import Address, route_slice
 from streamd.plan.viewers import MediaView
 from streamd.reporter import Reporter
@@ -75,6 +76,8 @@ class Reconciler:
         self._told: frozenset[str] = frozenset()
         self._executor = Executor(systemd, store, Path("/") / CREDENTIALS_DIRECTORY)
         self._background: set[asyncio.Task[None]] = set()
+        self._is_moving = False
+        """Some unit waits for its turn to go over to another relay."""
 
     @property
     def status(self) -> Status:
@@ -109,6 +112,9 @@ class Reconciler:
         if self._ward.stuck() or any(self._ward.repaced()):
             async with self._lock:
                 await self._mend()
+        if self._is_moving:
+            async with self._lock:
+                await self._reconcile()
 
     async def _mend(self) -> None:
         """Make anew what is stuck, and what waits for its next try for longer or shorter than it should."""
@@ -336,7 +342,8 @@ class Reconciler:
     async def _reconcile(self, forced: Mapping[str, str] = _NONE, slow: Collection[str] = ()) -> None:
         desired, observed, allocation = await self._look(remember=True)
         self._store.keep_allocation(allocation)
-        steps = plan(desired, observed, forced=forced)
+        steps = plan(desired, observed, forced=forced, unsettled=self._ward.unsettled())
+        self._is_moving = any(step.is_put_off for step in steps)
         if any(step.action is not Action.KEEP for step in steps):
             await self._executor.carry_out(steps, slow)
             observed = await self._systemd.observe()
@@ -371,6 +378,7 @@ class Reconciler:
                 plain=configuration.credentials.plain,
                 interfaces=interface_addresses(),
                 mediamtx=(await self._mediamtx.probe()).problem,
+                mediamtx_copies=self._mediamtx.installed.copies_problem,
             ),
             stopped=stopped,
             held={file.name for file in configuration.files if file.name not in good},
@@ -386,6 +394,7 @@ class Reconciler:
                 paths_of(good.values(), desired, allocation.groups),
                 configuration.settings,
                 publishers=publishers(published_to(good.values(), desired), Path("/") / CREDENTIALS_DIRECTORY),
+                fetched=fetched_by(good.values(), desired, observed),
                 held=kept_names(good.values(), desired),
             )
         return desired, observed, allocation

@@ -107,6 +107,7 @@ class Endings:
             kind=patient.kind,
             listener=patient.is_listener,
             is_input=not patient.address.output,
+            by_mediamtx=patient.is_by_mediamtx,
             ran=detail.ran,
             before=self.latest[name].failure.cause if name in self.latest else None,
         )

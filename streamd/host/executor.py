@@ -16,7 +16,7 @@ from streamd.host.systemd import Systemd, SystemdError
 from streamd.plan.desired import Desired
 from streamd.plan.observed import Observed, ObservedUnit
 from streamd.plan.pace import Pace
-from streamd.plan.plan import Action, Step
+from streamd.plan.step import Action, Step
 from streamd.plan.unit import Address, DesiredUnit
 
 _LOG: Final = logging.getLogger(__name__)

@@ -27,7 +27,7 @@ from streamd.plan.mediamtx import (
     version_text,
 )
 from streamd.plan.viewers import MediaView
-from streamd.route.model import Listen, Settings
+from streamd.route.model import Listen, PullSource, Settings
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -40,6 +40,7 @@ _LARGEST_BUFFER: Final = Path("/proc/sys/net/core/rmem_max")
 SPACING: Final = 1.5
 """Seconds between two writes: whatever changes in the second after MediaMTX read its file, it does not notice."""
 _NOBODY: Final[Mapping[str, Publisher]] = {}
+_NO_SOURCES: Final[Mapping[str, PullSource]] = {}
 _HUNG_AFTER: Final = 2
 """Times that it did not answer, one after the other."""
 
@@ -52,6 +53,14 @@ class Installed:
     version: Version | None = None
     problem: str = "MediaMTX is not installed"
     """One clause what is wrong, empty when nothing is."""
+
+    @property
+    def copies_problem(self) -> str:
+        """Return in one clause why it cannot read from the direct relay, nothing where it can."""
+        if self.version is None or self.version >= COPY_SINCE:
+            return ""
+        needed = version_text(COPY_SINCE)
+        return f"MediaMTX {version_text(self.version)} cannot read from the relay, {needed} or newer can"
 
 
 def api_password(key: bytes) -> str:
@@ -119,6 +128,7 @@ class MediaMtx:
         settings: Settings,
         *,
         publishers: Mapping[str, Publisher] = _NOBODY,
+        fetched: Mapping[str, PullSource] = _NO_SOURCES,
         held: Collection[str] = (),
     ) -> None:
         """Write the document if it has changed; without a MediaMTX that could read it, there is none.
@@ -127,6 +137,7 @@ class MediaMtx:
             paths: routes that it is to have a copy of, and their groups.
             settings: from streamd.toml.
             publishers: routes that somebody may publish to, and who.
+            fetched: routes that it fetches itself, and from where.
             held: routes that are not to be touched.
         """
         await self._probe()
@@ -140,6 +151,7 @@ class MediaMtx:
             paths,
             publishers,
             kept_of(self._wanted or self._written(), held),
+            fetched,
             settings=settings,
             version=version,
             api_password=self._password,

@@ -21,6 +21,10 @@ _SETTLED: Final = 30_000_000
 """µs after which a unit that did not get going would have been seen by the daemon before this one."""
 
 
+_PROVEN_AFTER: Final = 10_000_000
+"""µs after which a unit that does not send is waited for no longer."""
+
+
 class Ward:
     """All patients. Time is µs of the monotonic clock unless said."""
 
@@ -138,6 +142,19 @@ class Ward:
             connected=self.endings.has_caller(name, invocation),
             is_garbage=name in self.garbage,
         )
+
+    def unsettled(self) -> frozenset[str]:
+        """Return the names of units that were started a moment ago and do not send yet."""
+        now = time.monotonic_ns() // 1000
+        return frozenset(
+            name
+            for name, (_invocation, active_since) in self._up.items()
+            if now - active_since < _PROVEN_AFTER and not self._sends(name)
+        )
+
+    def _sends(self, name: str) -> bool:
+        verdict = self.verdicts.get(name)
+        return verdict is not None and verdict.state is not State.STARTING
 
     def stuck(self) -> list[Address]:
         """Return what is to be restarted, since it has sent nothing for too long."""

@@ -60,6 +60,8 @@ class Ending:
     listener: bool = False
     """It waits for a caller."""
     is_input: bool = False
+    by_mediamtx: bool = False
+    """It is an output that reads from MediaMTX."""
     ran: int = 0
     """For how long it had been up, in µs; 0 when unknown."""
     before: Cause | None = None
@@ -89,6 +91,8 @@ def classify(ending: Ending) -> Failure:
     if ending.result == "oom-kill":
         return _failure(Cause.OUT_OF_MEMORY)
     lines = [clean(line) for line in ending.lines if not is_noise(line)]
+    if ending.by_mediamtx and any(_UNREAD.search(line) for line in lines):
+        return _failure(Cause.INPUT_LOST, next(line for line in lines if _UNREAD.search(line)))
     # The first lines of an ending say what was wrong, those after them that something was: what tells most decides.
     for pattern, cause in _TOLD:
         for line in reversed(lines):
@@ -159,6 +163,11 @@ _NOISE: Final = re.compile(
     r"|Conversion failed|Past duration|Last message repeated"
 )
 
+_UNREAD: Final = re.compile(
+    # 7.1 says that it was the input; 5.1 its address, which is that of MediaMTX on this host.
+    r"method (?:OPTIONS|DESCRIBE|SETUP|PLAY) failed|Error opening input|^rtsp://(?:127\.|\[::1\])\S*: "
+)
+"""MediaMTX, or the path there, is not there now; whatever the words, it is no matter of the destination's."""
 _TOLD: Final = tuple(
     (re.compile("|".join(patterns), re.IGNORECASE), cause)
     for cause, *patterns in (

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from streamd.plan.allocation import Allocation
-from streamd.plan.ffmpeg import Command, Endpoint, ingest_command, output_command
+from streamd.plan.ffmpeg import Command, Endpoint, MediaPath, ingest_command, output_command, watch_command
 from streamd.plan.status import State
-from streamd.plan.unit import Address, DesiredUnit
+from streamd.plan.unit import BY_MEDIAMTX, Address, DesiredUnit
 from streamd.route.claims import Claim, input_claim, output_claim, with_port
 from streamd.route.model import (
     Credential,
@@ -17,6 +17,7 @@ from streamd.route.model import (
     Output,
     PublishSource,
     PullSource,
+    Relay,
     Route,
     Settings,
     UdpSource,
@@ -36,6 +37,8 @@ class HostFacts:
     """Credentials that can be passwords for encoders."""
     mediamtx: str = ""
     """Why MediaMTX cannot be used, empty where it can."""
+    mediamtx_copies: str = ""
+    """Why MediaMTX cannot read from the direct relay, empty where it can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,7 @@ def _units_of(
             yield address, Absent(State.BLOCKED, f"no relay group is free in {settings.relay_groups}")
         else:
             progress = Endpoint(allocation.channels[str(address)], settings.progress_port)
-            yield address, _output(address, output, endpoint, progress, settings=settings, facts=facts)
+            yield address, _output(route, output, endpoint, progress, settings=settings, facts=facts)
 
 
 def _ingest(
@@ -125,8 +128,10 @@ def _ingest(
     if isinstance(source, PublishSource):
         if missing := _unpublishable(source, facts):
             return missing
-        source = PullSource(url=f"rtsp://{settings.mediamtx.rtsp.reached_at}/{route.name}")
+        source = PullSource(url=_media_path(route, settings).url)
     address = Address(route.name)
+    if route.comes_by_mediamtx:
+        return _watch(route, progress, settings=settings, facts=facts)
     if isinstance(source, UdpSource):
         if source.port is None and port is None:
             return Absent(State.BLOCKED, "no input port is free, see input_ports in streamd.toml")
@@ -146,9 +151,26 @@ def _ingest(
     )
 
 
+def _media_path(route: Route, settings: Settings) -> MediaPath:
+    return MediaPath(f"rtsp://{settings.mediamtx.rtsp.reached_at}/{route.name}")
+
+
+def _watch(route: Route, progress: Endpoint, *, settings: Settings, facts: HostFacts) -> DesiredUnit | Absent:
+    """Return the unit that stands for the input of a route whose stream goes to the outputs without an ingest."""
+    if facts.mediamtx:
+        return _without_mediamtx(facts)
+    command = watch_command(_media_path(route, settings), progress)
+    title = f"streamd input {route.name} from {without_password(route.input.url)}{BY_MEDIAMTX}"
+    return _unit(Address(route.name), command, facts, title=title, limits=route.input.limits, claim=None)
+
+
+def _without_mediamtx(facts: HostFacts) -> Absent:
+    return Absent(State.BLOCKED, f"{facts.mediamtx}; to install it, as root: streamctl install-mediamtx")
+
+
 def _unpublishable(source: PublishSource, facts: HostFacts) -> Absent | None:
     if facts.mediamtx:
-        return Absent(State.BLOCKED, f"{facts.mediamtx}; to install it, as root: streamctl install-mediamtx")
+        return _without_mediamtx(facts)
     if source.password.name not in facts.digests:
         return Absent(State.BLOCKED, f'credential "{source.password.name}" is missing or cannot be used')
     if source.password.name not in facts.plain:
@@ -161,18 +183,28 @@ def _unpublishable(source: PublishSource, facts: HostFacts) -> Absent | None:
 
 
 def _output(
-    address: Address, output: Output, group: Endpoint, progress: Endpoint, *, settings: Settings, facts: HostFacts
+    route: Route, output: Output, group: Endpoint, progress: Endpoint, *, settings: Settings, facts: HostFacts
 ) -> DesiredUnit | Absent:
+    address = Address(route.name, output.name)
+    by_mediamtx = route.relay is Relay.MEDIAMTX
+    if by_mediamtx and facts.mediamtx:
+        return _without_mediamtx(facts)
+    if by_mediamtx and facts.mediamtx_copies and not route.comes_by_mediamtx:
+        return Absent(State.BLOCKED, facts.mediamtx_copies)
     if isinstance(output.target, UdpTarget) and (missing := _missing_interface(output.target.interface, facts)):
         return missing
     command = output_command(
-        output.target, group=group, progress=progress, addresses=facts.interfaces, unit=address.unit
+        output.target,
+        relay=_media_path(route, settings) if by_mediamtx else group,
+        progress=progress,
+        addresses=facts.interfaces,
+        unit=address.unit,
     )
     return _unit(
         address,
         command,
         facts,
-        title=f"streamd output {address} to {without_password(output.url)}",
+        title=f"streamd output {address} to {without_password(output.url)}{BY_MEDIAMTX if by_mediamtx else ''}",
         limits=_merged(output.limits, settings.output_limits),
         claim=output_claim(output.target),
     )

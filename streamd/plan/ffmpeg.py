@@ -62,6 +62,14 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class MediaPath:
+    """A route's path at MediaMTX."""
+
+    url: str
+    """Of RTSP, on this host."""
+
+
+@dataclass(frozen=True, slots=True)
 class Command:
     """What a unit runs, and what stands in its file of secrets (nothing: it has none)."""
 
@@ -100,34 +108,66 @@ def ingest_command(
 
 
 def output_command(
-    target: Target, *, group: Endpoint, progress: Endpoint, addresses: Mapping[str, str], unit: str
+    target: Target, *, relay: Endpoint | MediaPath, progress: Endpoint, addresses: Mapping[str, str], unit: str
 ) -> Command:
-    """Return the command that brings the relay's group to a target.
+    """Return the command that brings a route's stream from the relay to a target.
 
     Args:
         target: where the stream goes.
-        group: the route's group on the relay.
+        relay: the route's group on the direct relay, or its path at MediaMTX.
         progress: where to report progress to.
         addresses: network interface to its IPv4 address; has the one that the target names.
         unit: the unit that will run it, for the path of its file of secrets.
     """
-    relay = _udp_url(
-        group.host,
-        group.port,
+    carried = _carried(relay)
+    if isinstance(target, UdpTarget):
+        address = addresses[target.interface] if target.interface else None
+        url = _udp_url(target.host, target.port, pkt_size=DATAGRAM, ttl=target.ttl, localaddr=address)
+        return Command((*_start(progress), *carried.ts_input, "-f", carried.ts_format, url))
+    if isinstance(target, SrtTarget):
+        return (_srt_listener if target.mode is SrtMode.LISTENER else _srt_caller)(target, progress, unit, carried)
+    if isinstance(target, RtmpTarget):
+        return _rtmp(target, progress, unit, carried)
+    return _rtsp(target, progress, carried)
+
+
+def watch_command(path: MediaPath, progress: Endpoint) -> Command:
+    """Return the command that reads a path and throws it away: it tells whether the stream is there, and how far."""
+    return Command((*_start(progress), *_path_input(path), "-f", "null", "-"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Carried:
+    """How an output reads from its relay."""
+
+    ts_input: tuple[str, ...]
+    """The input and what is taken of it, for a transport stream."""
+    ts_format: str
+    remuxed_input: tuple[str, ...]
+    """The same for other containers."""
+    has_adts: bool
+    """AAC comes as in a transport stream."""
+
+
+def _carried(relay: Endpoint | MediaPath) -> _Carried:
+    if isinstance(relay, MediaPath):
+        read = _path_input(relay)
+        return _Carried(read, "mpegts", read, has_adts=False)
+    url = _udp_url(
+        relay.host,
+        relay.port,
         localaddr="127.0.0.1",
         buffer_size=SOCKET_BUFFER,
         fifo_size=OUTPUT_FIFO,
         overrun_nonfatal=1,
     )
-    if isinstance(target, UdpTarget):
-        address = addresses[target.interface] if target.interface else None
-        url = _udp_url(target.host, target.port, pkt_size=DATAGRAM, ttl=target.ttl, localaddr=address)
-        return Command((*_start(progress), *_raw_input(relay), *_RAW_OUTPUT, url))
-    if isinstance(target, SrtTarget):
-        return (_srt_listener if target.mode is SrtMode.LISTENER else _srt_caller)(target, progress, unit, relay)
-    if isinstance(target, RtmpTarget):
-        return _rtmp(target, progress, unit, relay)
-    return _rtsp(target, progress, relay)
+    return _Carried((*_raw_input(url), "-map", "0", "-c", "copy"), "data", _remuxed_input(url), has_adts=True)
+
+
+def _path_input(path: MediaPath) -> tuple[str, ...]:
+    """Return the options of an input that is MediaMTX's; should it hang, FFmpeg ends and is started again."""
+    # By RTSP, FFmpeg takes no packet of AAC for a key frame, and then would copy none.
+    return ("-rtsp_transport", "tcp", "-timeout", str(IO_TIMEOUT), *_remuxed_input(path.url), "-copyinkf:a")
 
 
 def _start(progress: Endpoint, level: str = "level+warning") -> tuple[str, ...]:
@@ -227,7 +267,7 @@ def _encrypted_srt_ingest(
     return Command(argv, (PresetLine(url, passphrase, Form.PLAYLIST),))
 
 
-def _srt_caller(target: SrtTarget, progress: Endpoint, unit: str, relay: str) -> Command:
+def _srt_caller(target: SrtTarget, progress: Endpoint, unit: str, carried: _Carried) -> Command:
     secret: list[PresetLine] = []
     streamid: tuple[str, ...] = ()
     if target.passphrase is not None:
@@ -237,11 +277,11 @@ def _srt_caller(target: SrtTarget, progress: Endpoint, unit: str, relay: str) ->
     elif target.streamid is not None:
         streamid = _streamid(target.streamid)
     url = _srt_url(target, pkt_size=DATAGRAM)
-    argv = (*_start(progress), *_raw_input(relay), *_RAW_OUTPUT, *streamid, *_preset(unit, secret), url)
-    return Command(argv, tuple(secret))
+    sent = (*carried.ts_input, "-f", carried.ts_format)
+    return Command((*_start(progress), *sent, *streamid, *_preset(unit, secret), url), tuple(secret))
 
 
-def _srt_listener(target: SrtTarget, progress: Endpoint, unit: str, relay: str) -> Command:
+def _srt_listener(target: SrtTarget, progress: Endpoint, unit: str, carried: _Carried) -> Command:
     """Return the command of an output that waits for its caller.
 
     FFmpeg opens its output before it reads on, so a caller who comes late would get what was waiting in the input's
@@ -252,17 +292,14 @@ def _srt_listener(target: SrtTarget, progress: Endpoint, unit: str, relay: str) 
     secret = (
         () if target.passphrase is None else (PresetLine("format_opts=passphrase", target.passphrase, Form.DICTIONARY),)
     )
-    fifo = ("-f", "fifo", "-fifo_format", "data", "-queue_size", str(LISTENER_QUEUE), "-drop_pkts_on_overflow", "1")
+    queue = ("-queue_size", str(LISTENER_QUEUE), "-drop_pkts_on_overflow", "1")
+    fifo = ("-f", "fifo", "-fifo_format", carried.ts_format, *queue)
     url = _srt_url(target, pkt_size=DATAGRAM)
     # Only at this level FFmpeg says that somebody called ("accept streamid"), which nothing else tells: it says once
     # what it reads and writes besides.
     argv = (
         *_start(progress, "level+verbose"),
-        *_raw_input(relay),
-        "-map",
-        "0",
-        "-c",
-        "copy",
+        *carried.ts_input,
         *fifo,
         *_preset(unit, secret),
         url,
@@ -270,7 +307,7 @@ def _srt_listener(target: SrtTarget, progress: Endpoint, unit: str, relay: str) 
     return Command(argv, tuple(secret))
 
 
-def _rtmp(target: RtmpTarget, progress: Endpoint, unit: str, relay: str) -> Command:
+def _rtmp(target: RtmpTarget, progress: Endpoint, unit: str, carried: _Carried) -> Command:
     options = ["-f", "flv", "-flvflags", "no_duration_filesize", "-rw_timeout", str(IO_TIMEOUT)]
     if target.url.startswith("rtmps:"):
         # FFmpeg does not verify by default. The certificates that it trusts are the system's unless it is told others.
@@ -283,17 +320,17 @@ def _rtmp(target: RtmpTarget, progress: Endpoint, unit: str, relay: str) -> Comm
         if "/" in application:
             # Otherwise FFmpeg takes the last part for the play path, which the key then replaces.
             options += ["-rtmp_app", f"{application}?{parts.query}" if parts.query else application]
-    argv = (*_start(progress), *_remuxed_input(relay), *options, *_preset(unit, secret), target.url)
+    argv = (*_start(progress), *carried.remuxed_input, *options, *_preset(unit, secret), target.url)
     return Command(argv, tuple(secret))
 
 
-def _rtsp(target: RtspTarget, progress: Endpoint, relay: str) -> Command:
+def _rtsp(target: RtspTarget, progress: Endpoint, carried: _Carried) -> Command:
     options = (
         # RTP has no form for the ADTS of a transport stream; LATM is the one that FFmpeg can make of it.
-        *("-rtpflags", "latm"),
+        *(("-rtpflags", "latm") if carried.has_adts else ()),
         *("-f", "rtsp", "-rtsp_transport", target.transport.value, "-timeout", str(IO_TIMEOUT)),
     )
-    return Command((*_start(progress), *_remuxed_input(relay), *options, target.url))
+    return Command((*_start(progress), *carried.remuxed_input, *options, target.url))
 
 
 def _secrets(unit: str) -> str:

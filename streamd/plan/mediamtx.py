@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from streamd.plan.desired import Desired
+from streamd.plan.observed import Observed
 from streamd.plan.status import State
 from streamd.plan.unit import Address
-from streamd.route.model import Listen, MediaServer, PublishSource, Route, Settings
+from streamd.route.model import Listen, MediaServer, PublishSource, PullSource, Route, Settings
 from streamd.route.publish import NEVER_PATHS
 
 Version = tuple[int, int, int]
@@ -71,11 +72,32 @@ def paths_of(routes: Iterable[Route], desired: Desired, groups: Mapping[str, str
     names = {
         route.name
         for route in routes
-        if Address(route.name).unit in desired.units and not isinstance(route.input.source, PublishSource)
+        if Address(route.name).unit in desired.units
+        and not isinstance(route.input.source, PublishSource)
+        and not route.comes_by_mediamtx
     }
     return {name: groups[name] for name in sorted(names - NEVER_PATHS) if name in groups}
 
 
+def fetched_by(routes: Iterable[Route], desired: Desired, observed: Observed) -> dict[str, PullSource]:
+    """Return the routes whose stream MediaMTX fetches itself.
+
+    One that is moving to the direct relay is among them for as long as an output of it still reads there.
+    """
+    still = {
+        address.route
+        for address, unit in ((Address.of_unit(name), unit) for name, unit in observed.units.items())
+        if address is not None and address.output and unit.is_by_mediamtx and unit.is_up
+    }
+    return {
+        route.name: route.input.source
+        for route in routes
+        if isinstance(route.input.source, PullSource) and Address(route.name).unit in desired.units
+        if route.comes_by_mediamtx or route.name in still
+    }
+
+
+_NO_SOURCES: Final[Mapping[str, PullSource]] = {}
 _NOBODY: Final[Mapping[str, Publisher]] = {}
 
 
@@ -128,6 +150,7 @@ def media_document(
     paths: Mapping[str, str],
     publishers: Mapping[str, Publisher] = _NOBODY,
     kept: Kept = _NOTHING,
+    fetched: Mapping[str, PullSource] = _NO_SOURCES,
     *,
     settings: Settings,
     version: Version,
@@ -140,6 +163,7 @@ def media_document(
         paths: of which routes there is to be a copy, and their groups.
         publishers: to which routes somebody may publish, and who.
         kept: of routes that are not to be touched.
+        fetched: which routes MediaMTX fetches itself, and from where.
         settings: from streamd.toml.
         version: of the MediaMTX that will read it, OLDEST or newer.
         api_password: what the daemon shows to use the API; only its hash goes into the document.
@@ -168,6 +192,7 @@ def media_document(
         **_webrtc(server),
         "paths": _paths(paths, settings.relay_port, version, largest_buffer)
         | {name: {"source": "publisher"} for name in publishers}
+        | {name: _fetched(source) for name, source in fetched.items()}
         | dict(kept.paths),
     }
     if version >= MOQ_SINCE:
@@ -208,6 +233,12 @@ def _listener(name: str, address: Listen | None) -> dict[str, object]:
 def _webrtc(server: MediaServer) -> dict[str, object]:
     found = _listener("webrtc", server.webrtc)
     return found if server.webrtc is None else found | {"webrtcLocalUDPAddress": str(server.webrtc_media)}
+
+
+def _fetched(source: PullSource) -> dict[str, object]:
+    # FFmpeg and MediaMTX read the same addresses; the path is to be up before anybody asks for it.
+    transport: dict[str, object] = {"rtspTransport": source.transport.value} if source.kind == "rtsp" else {}
+    return {"source": source.url, **transport}
 
 
 def _paths(paths: Mapping[str, str], port: int, version: Version, largest_buffer: int | None) -> dict[str, object]:

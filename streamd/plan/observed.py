@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from streamd.plan.status import UnitStatus
-from streamd.plan.unit import ROOT_SLICE, Address, Fingerprint, route_slice
+from streamd.plan.unit import BY_MEDIAMTX, ROOT_SLICE, Address, Fingerprint, route_slice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +26,11 @@ class ObservedUnit:
     def fingerprint(self) -> Fingerprint | None:
         """Return the fingerprint kept in its description."""
         return Fingerprint.of_description(self.description)
+
+    @property
+    def is_by_mediamtx(self) -> bool:
+        """Tell whether it reads from MediaMTX, by its description."""
+        return self.description.rpartition(" [")[0].endswith(BY_MEDIAMTX)
 
     @property
     def is_waiting(self) -> bool:

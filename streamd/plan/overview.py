@@ -233,7 +233,7 @@ def _route(entry: RouteEntry, scene: Scene) -> RouteStatus:
             trouble=found.trouble,
             outputs=_running_outputs(entry.name, scene),
         )
-    group = scene.allocation.groups.get(entry.name, "")
+    group = "" if route.comes_by_mediamtx else scene.allocation.groups.get(entry.name, "")
     return RouteStatus(
         name=entry.name,
         path=entry.path,

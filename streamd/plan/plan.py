@@ -2,60 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from streamd.plan.desired import Desired
+from streamd.plan.moves import moved
 from streamd.plan.observed import Observed, ObservedUnit
-from streamd.plan.status import State, StepView
+from streamd.plan.status import State
+from streamd.plan.step import Action, Step
 from streamd.plan.unit import Address, DesiredUnit
-
-
-class Action(StrEnum):
-    """What to do with one unit."""
-
-    STOP = "stop"
-    RESTART = "restart"
-    START = "start"
-    ADJUST = "adjust"
-    """Change what systemd can change while it runs."""
-    KEEP = "keep"
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One unit's part of the plan."""
-
-    action: Action
-    address: Address
-    reason: str
-    unit: DesiredUnit | None = None
-    """As it should be; None for a stop, and for a unit that is left alone."""
-
-    @property
-    def view(self) -> StepView:
-        """Return what `streamctl diff` shows."""
-        return StepView(action=self.action.value, address=str(self.address), unit=self.address.unit, reason=self.reason)
-
 
 _NONE: Final[Mapping[str, str]] = {}
 
 
-def plan(desired: Desired, observed: Observed, *, forced: Mapping[str, str] = _NONE) -> tuple[Step, ...]:
+def plan(
+    desired: Desired,
+    observed: Observed,
+    *,
+    forced: Mapping[str, str] = _NONE,
+    unsettled: Collection[str] = (),
+) -> tuple[Step, ...]:
     """Return the steps from observed to desired, every unit of either side named once, stops first.
 
     Args:
         desired: what should run.
         observed: what systemd has.
         forced: by name, units that are to be restarted even if nothing changed, and why.
+        unsettled: names of units that were started a moment ago and do not send yet.
     """
     steps = [_wanted(unit, observed, forced.get(name, "")) for name, unit in desired.units.items()]
     for name, unit in observed.units.items():
         address = Address.of_unit(name)
         if address is not None and name not in desired.units and (unit.is_up or unit.is_leaving):
             steps.append(_unwanted(address, unit, desired))
+    steps = moved(steps, desired, observed, unsettled)
     order = list(Action)
     return tuple(sorted(steps, key=lambda step: (order.index(step.action), step.address)))
 

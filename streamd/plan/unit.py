@@ -43,6 +43,9 @@ DEFAULT_TASKS: Final = 256
 _UNIT: Final = re.compile(r"streamd-(?:ingest@(?P<ingest>[^:]+)|output@(?P<route>[^:]+):(?P<output>[^:]+))\.service")
 _FINGERPRINT: Final = re.compile(r"\[([0-9a-f]{12})\.([0-9a-f]{8})\.([0-9a-f]{8})\]$")
 
+BY_MEDIAMTX: Final = " by MediaMTX"
+"""Ends the title of a unit that reads from MediaMTX, so that it can be told of one that runs."""
+
 PropertyValue = object
 Property = tuple[str, str, PropertyValue]
 """Name, D-Bus signature and value of one unit property."""
@@ -133,6 +136,11 @@ class DesiredUnit:
             _digest(sorted(self.secret_digests.items()), 8),
             _digest(live, 8),
         )
+
+    @property
+    def is_by_mediamtx(self) -> bool:
+        """Tell whether it reads from MediaMTX instead of the direct relay."""
+        return self.title.endswith(BY_MEDIAMTX)
 
     @property
     def user(self) -> str:

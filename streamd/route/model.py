@@ -255,6 +255,11 @@ class Route:
     hooks: Hooks = NO_HOOKS
     """What differs from the hooks of all routes."""
 
+    @property
+    def comes_by_mediamtx(self) -> bool:
+        """Tell whether MediaMTX has the stream first, and no ingest stands in its way to the outputs."""
+        return self.relay is Relay.MEDIAMTX and isinstance(self.input.source, PublishSource | PullSource)
+
 
 @dataclass(frozen=True, slots=True)
 class Listen:

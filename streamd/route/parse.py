@@ -12,7 +12,8 @@ from streamd.route.fields import Report, Table
 from streamd.route.hooks import HOOK_KEYS, parse_hooks
 from streamd.route.mask import ShownLines
 from streamd.route.merge import Merged, merge_documents
-from streamd.route.model import NAME_PATTERN, Output, Relay, Route, Settings
+from streamd.route.model import NAME_PATTERN, Output, PullSource, Relay, Route, Settings
+from streamd.route.publish import NEVER_PATHS
 from streamd.route.scanner import KeyPath, dotted
 from streamd.route.source import parse_input
 from streamd.route.target import parse_output
@@ -111,8 +112,8 @@ def _route(report: Report, name: str, settings: Settings) -> Route | None:
     description = table.text("description") or ""
     enabled = table.boolean("enabled")
     relay = table.choice("relay", Relay)
-    if relay is Relay.MEDIAMTX:
-        table.wrong("relay", 'this version does not drive MediaMTX yet, write "direct" or remove the key')
+    if relay is Relay.MEDIAMTX and name in NEVER_PATHS:
+        table.wrong("relay", f"a route that MediaMTX relays must not be called {name}, which MediaMTX takes for any")
     input_table = table.table("input", instead="[input] and its keys below")
     if not table.has("input"):
         table.missing("input", 'missing, write [input] and url = "udp://0.0.0.0:5000" below it')
@@ -123,6 +124,9 @@ def _route(report: Report, name: str, settings: Settings) -> Route | None:
     table.finish(_KEYS, {key: f"{key} {where}" for key, where in _BELOW.items()})
     if parsed is None:
         return None
+    source = parsed.source
+    if relay is Relay.MEDIAMTX and isinstance(source, PullSource) and not source.tls_verify:
+        table.wrong("relay", 'MediaMTX fetches from verified servers only, write "direct" or remove tls_verify')
     return Route(
         name=name,
         input=parsed,

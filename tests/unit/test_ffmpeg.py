@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamd.plan.ffmpeg import Command, Endpoint, Fetched, ingest_command, output_command
+from streamd.plan.ffmpeg import (
+    Command,
+    Endpoint,
+    Fetched,
+    MediaPath,
+    ingest_command,
+    output_command,
+    watch_command,
+)
 from streamd.plan.preset import Form, PresetLine, render_preset
 from streamd.route.model import (
     Credential,
@@ -56,7 +64,7 @@ def ingest(source: Fetched, port: int | None = None) -> Command:
 
 def output(target: Target) -> Command:
     return output_command(
-        target, group=GROUP, progress=PROGRESS, addresses=ADDRESSES, unit="streamd-output@a:b.service"
+        target, relay=GROUP, progress=PROGRESS, addresses=ADDRESSES, unit="streamd-output@a:b.service"
     )
 
 
@@ -360,3 +368,43 @@ def test_rendering_raises_nothing(secret: str) -> None:
     for lines in (OPTION, PASSPHRASE, DICTIONARY, PLAYLIST):
         preset = render_preset(lines, {"venue": secret})
         assert bool(preset.text) != bool(preset.problem)
+
+
+PATH = MediaPath("rtsp://127.0.0.1:8554/a")
+FROM_PATH = (
+    "-rtsp_transport tcp -timeout 5000000 -analyzeduration 2000000 -probesize 10000000 -max_probe_packets 200"
+    " -i rtsp://127.0.0.1:8554/a -map 0:v:0? -map 0:a:0? -c copy -copyinkf:a"
+)
+
+
+@pytest.mark.parametrize(
+    ("target", "line"),
+    [
+        (UdpTarget(host="192.0.2.9", port=6000), "-f mpegts udp://192.0.2.9:6000?pkt_size=1316"),
+        (
+            SrtTarget(host="192.0.2.9", port=6000, mode=SrtMode.CALLER),
+            "-f mpegts srt://192.0.2.9:6000?mode=caller&connect_timeout=5000&pkt_size=1316",
+        ),
+        (
+            RtmpTarget(url="rtmp://192.0.2.9/live/x"),
+            "-f flv -flvflags no_duration_filesize -rw_timeout 5000000 rtmp://192.0.2.9/live/x",
+        ),
+        (
+            RtspTarget(url="rtsp://192.0.2.9/x"),
+            "-f rtsp -rtsp_transport tcp -timeout 5000000 rtsp://192.0.2.9/x",
+        ),
+    ],
+)
+def test_outputs_that_read_from_mediamtx(target: Target, line: str) -> None:
+    made = output_command(target, relay=PATH, progress=PROGRESS, addresses=ADDRESSES, unit="streamd-output@a:b.service")
+    assert " ".join(made.argv) == f"{START} {FROM_PATH} {line}"
+
+
+def test_a_listener_that_reads_from_mediamtx_sends_a_transport_stream() -> None:
+    target = SrtTarget(host="0.0.0.0", port=6000, mode=SrtMode.LISTENER)
+    made = output_command(target, relay=PATH, progress=PROGRESS, addresses=ADDRESSES, unit="streamd-output@a:b.service")
+    assert f"{FROM_PATH} -f fifo -fifo_format mpegts " in " ".join(made.argv)
+
+
+def test_what_stands_for_an_input_without_an_ingest_reads_and_sends_nothing() -> None:
+    assert " ".join(watch_command(PATH, PROGRESS).argv) == f"{START} {FROM_PATH} -f null -"

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from streamd.plan.desired import HostFacts
 from streamd.plan.observed import Observed, ObservedUnit
-from streamd.plan.plan import Action, plan
+from streamd.plan.plan import plan
+from streamd.plan.step import Action
 from streamd.plan.unit import Address
 from streamd.route.model import Credential, Hooks, Limits, SrtMode, SrtTarget, UnitHook
 from tests.unit.make import desired, route, running, udp_output, unit_of
