@@ -67,7 +67,7 @@ def parse_output(table: Table, name: str, settings: Settings) -> Output | None:
     if kind == "udp":
         target = _udp(table, url, settings)
     elif kind == "srt":
-        target = _srt(table, url, name)
+        target = _srt(table, url, name, settings)
     elif kind == "rtmp":
         target = _rtmp(table, url, name)
     else:
@@ -132,7 +132,7 @@ def _udp(table: Table, url: str, settings: Settings) -> UdpTarget | None:
     return UdpTarget(host=parts.host, port=port, ttl=ttl, interface=interface)
 
 
-def _srt(table: Table, url: str, name: str) -> SrtTarget | None:
+def _srt(table: Table, url: str, name: str, settings: Settings) -> SrtTarget | None:
     latency = table.duration("latency", *LATENCY_RANGE)
     passphrase = table.credential("passphrase", name)
     streamid = _streamid(table, name)
@@ -144,7 +144,18 @@ def _srt(table: Table, url: str, name: str) -> SrtTarget | None:
     mode = srt_mode(table, parts)
     if mode is SrtMode.LISTENER and streamid is not None:
         table.misplaced("streamid", "streamid is what a caller sends, a listener has none")
+    if mode is SrtMode.LISTENER and (key := _media_ports(settings).get(port)):
+        table.wrong(
+            "url", f"must have another port than {port}, MediaMTX's ({key} in the [mediamtx] table of streamd.toml)"
+        )
     return SrtTarget(host=parts.host, port=port, mode=mode, latency=latency, passphrase=passphrase, streamid=streamid)
+
+
+def _media_ports(settings: Settings) -> dict[int, str]:
+    """Return the UDP ports that MediaMTX binds, with the key that says so."""
+    server = settings.mediamtx
+    found = {} if server.srt is None else {server.srt.port: "srt"}
+    return found if server.webrtc is None else found | {server.webrtc_media.port: "webrtc_media"}
 
 
 def _streamid(table: Table, name: str) -> str | Credential | None:

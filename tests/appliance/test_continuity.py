@@ -66,8 +66,8 @@ def test_losses_before_the_input_are_counted_and_told_while_it_runs(stream: Path
     write_route("a", ROUTE)
     with Sender(stream, "127.0.0.1", 5000, skip_every=100):
         wait_state("a", "running")
-        told = wait_until(lambda: status("a")["cause"], 15, "a warning")
-        assert told.startswith("packets are lost before they get here: ")
+        words = "packets are lost before they get here: "
+        wait_until(lambda: status("a")["cause"].startswith(words), 40, f"a warning; {statistics('a')}")
         assert status("a")["state"] == "running"
         assert status("a/one")["cause"] == "", "its input is at fault"
         found = statistics("a")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from streamd.route.model import Settings
+from streamd.route.model import Listen, MediaServer, Settings
 from streamd.route.parse import RouteFile, parse_route
 from tests.unit.expectations import DATA, expected_of, shown
 
@@ -116,3 +116,14 @@ def test_a_thousand_errors_are_told_as_a_hundred() -> None:
     assert found.route is None
     assert len(found.diagnostics) == 100
     assert sum("further errors of this route are left out" in one.message for one in found.diagnostics) == 1
+
+
+def test_a_listener_of_mediamtx_keeps_its_port() -> None:
+    server = MediaServer(srt=Listen("0.0.0.0", 8890), webrtc=Listen("0.0.0.0", 8889))
+    for port, key in ((8890, "srt"), (8189, "webrtc_media")):
+        text = f'[input]\nurl = "test:"\n[output.x]\nurl = "srt://0.0.0.0:{port}"\nmode = "listener"\n'
+        (found,) = parse_route("a.toml", text, Settings(mediamtx=server)).diagnostics
+        assert found.headline().endswith(
+            f"must have another port than {port}, MediaMTX's ({key} in the [mediamtx] table of streamd.toml)"
+        )
+        assert not parse_route("a.toml", text, Settings()).diagnostics, "it is off"
