@@ -70,7 +70,7 @@ def test_losses_before_the_input_are_counted_and_told_while_it_runs(stream: Path
         wait_until(lambda: status("a")["cause"].startswith(words), 40, f"a warning; {statistics('a')}")
         assert status("a")["state"] == "running"
         assert status("a/one")["cause"] == "", "its input is at fault"
-        found = statistics("a")
+        found = wait_until(lambda: "drops" in statistics("a") and statistics("a"), 20, "the kernel's count")
     assert found["continuity-errors"] > 0
     assert found["drops"] == 0
 

@@ -149,7 +149,7 @@ def test_a_killed_ffmpeg_sends_again_soon(stream: Path, peers: Peers) -> None:
         before = processes(others)
         old = peers.udp.report()[port].source_port
         run("kill", "-9", show(unit_of("a/udp-6001"), "MainPID")["MainPID"])
-        wait_until(lambda: peers.udp.report()[port].source_port != old, 2, "a raw output sends again")
+        wait_until(lambda: peers.udp.report()[port].source_port != old, 15, "a raw output sends again")
         rtmp = peers.rtmp.streams()[KEY]
         run("kill", "-9", show(unit_of("a/rtmp"), "MainPID")["MainPID"])
 

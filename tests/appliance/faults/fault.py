@@ -39,7 +39,7 @@ class Fault:
     """Any of these is right."""
     reasons: tuple[str, ...] = ("",)
     """Any of these is right, of an output that is in one of the states."""
-    last_error: str = ""
+    last_error: str | tuple[str, ...] = ""
     """How what is told of the last failure begins, of one that may be over before anybody looks."""
     noticed: float
     """By when it must be noticed, after it began."""

@@ -336,8 +336,9 @@ FAULTS = (
     Fault(
         name="an FFmpeg is killed",
         states=("backoff", "starting", "running"),
-        reasons=("killed", ""),
-        last_error="somebody or something killed its process",
+        reasons=("killed", "unknown", ""),
+        # How it ended is asked for before systemd starts it again, half a second later, if the machine lets the daemon.
+        last_error=("somebody or something killed its process", "FFmpeg ended"),
         noticed=60,
         mended=90,
         stage=signalled(signal.SIGKILL),
