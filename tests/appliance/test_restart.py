@@ -27,7 +27,8 @@ def test_a_refused_output_backs_off_with_the_daemon_dead() -> None:
     run("systemctl", "stop", "streamd.service")
     tries = wait_until(lambda: found if len(found := attempts()) >= 5 else None, 90, "five tries")
     gaps = [later - earlier for earlier, later in itertools.pairwise(tries)]
-    assert gaps[3] > gaps[0] + 1, gaps
+    # The first gap has the daemon's stop in it, and on a busy machine any has a second or two too many.
+    assert gaps[3] > min(gaps) + 1, gaps
 
 
 def test_a_caller_that_leaves_a_listener_is_no_failure() -> None:

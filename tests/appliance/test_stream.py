@@ -157,7 +157,7 @@ def test_a_killed_ffmpeg_sends_again_soon(stream: Path, peers: Peers) -> None:
             now = peers.rtmp.streams().get(KEY)
             return bool(now and now.publisher and now.age < rtmp.age and now.bytes_in)
 
-        wait_until(again, 5, "a remuxed output sends again")
+        wait_until(again, 20, "a remuxed output sends again")
         assert processes(others) == before
 
 

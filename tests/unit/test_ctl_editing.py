@@ -150,7 +150,8 @@ class Person:
     def __init__(self, route: Path) -> None:
         self.master, slave = pty.openpty()
         self.process = subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, str(route.parents[3]), "edit", "a"],
+            # A shell starts what it runs in the background with SIGINT ignored, and that is inherited.
+            ["env", "--default-signal=INT", sys.executable, "-c", SCRIPT, str(route.parents[3]), "edit", "a"],
             cwd=ROOT,
             stdin=slave,
             stdout=slave,
