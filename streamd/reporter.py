@@ -67,7 +67,7 @@ class Reporter:
         watched = patients(good.values(), self._store.allocation.channels, configuration.settings)
         endings = self._systemd.take_endings()
         await self._ward.admit(watched, observed, details, self._store.slow, endings)
-        self._ward.tick()
+        await self._ward.tick(at_once=True)
         self._scene = Scene(
             version=__version__,
             entries=tuple(
@@ -84,11 +84,11 @@ class Reporter:
         )
         self._tell(self._scene)
 
-    def tick(self) -> None:
+    async def tick(self) -> None:
         """Look at what FFmpeg reported since the last time, and tell if that changes a state."""
         warned = self.losses.tick()
         self._ward.garbage = self.losses.garbage
-        if (self._ward.tick() or warned) and self._scene is not None:
+        if (await self._ward.tick() or warned) and self._scene is not None:
             self._tell(self._scene)
 
     def _tell(self, scene: Scene) -> None:

@@ -137,10 +137,10 @@ class Channel:
         self._total = 0
         self.opened_at = 1
 
-    def read(self) -> dict[str, Report]:
+    def read(self) -> Iterator[tuple[str, Report]]:
         self._total += 625_000
         report = Report(total=self._total, media=0, fps=0.0, dropped=0, duplicated=0)
-        return dict.fromkeys(self._channels, report)
+        return ((channel, report) for channel in self._channels)
 
 
 class Silent:
@@ -171,7 +171,7 @@ async def reporter(status: Status) -> tuple[Reporter, Ward]:
         {},
     )
     for _ in range(3):
-        ward.tick()
+        await ward.tick()
         await asyncio.sleep(0.001)  # so that reports are some time apart
     found = Reporter(None, None, ward, lambda _status: None)  # type: ignore[arg-type]
     found.status = status
@@ -231,7 +231,7 @@ async def serve(address: str, routes: int, outputs: int) -> None:
         done = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, done.set)
         while not done.is_set():
-            ward.tick()
+            await ward.tick()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1.0):
                     await done.wait()
