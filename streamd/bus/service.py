@@ -67,6 +67,9 @@ class Service:
         self._checking = asyncio.Lock()
         self._status: Status | None = None
         self._addresses: dict[str, str] = {}
+        """By path."""
+        self._known: frozenset[str] = frozenset()
+        """All of these."""
         self._builder = Builder()
         self._objects = Objects(connection, control.meter)
         self._replies = StatusReplies(control.status)
@@ -94,6 +97,7 @@ class Service:
         old, self._status = self._status, status
         self._replies.replace(status)
         self._addresses = addresses(status)
+        self._known = frozenset(self._addresses.values())
         self._statistics_of_all.forget()
         self._objects.replace(self._builder.build(status), self._addresses)
         for found in transitions(old, status) if old else ():
@@ -126,7 +130,7 @@ class Service:
                     "an output is addressed as ROUTE/OUTPUT" if is_output else "a route is addressed by its name alone"
                 )
                 raise CallError.standard("InvalidArgs", f"{what}, not as {quoted(address)}")
-            if address not in self._addresses.values():
+            if address not in self._known:
                 raise NotFoundError(f"there is no {'output' if is_output else 'route'} {quoted(address)}")
             await self._act(verb)(address, wait=not known.get("no-block", False))
             return []
@@ -188,9 +192,8 @@ class Service:
         asked, options = call.arguments
         take_options(options, {})
         if asked:
-            known = frozenset(self._addresses.values())
             for address in asked:
-                if address not in known:
+                if address not in self._known:
                     raise NotFoundError(f"there is no {'output' if '/' in address else 'route'} {quoted(address)}")
             # Files are read for each in a thread: one at a time, however many ask, so that others get theirs.
             async with self._counting:
@@ -204,7 +207,7 @@ class Service:
         routes, options = call.arguments
         take_options(options, {})
         for route in routes:
-            if "/" in route or route not in self._addresses.values():
+            if "/" in route or route not in self._known:
                 raise NotFoundError(f"there is no route {quoted(route)}")
         return [pack_document(view_document(await self._control.viewers(), routes))]
 

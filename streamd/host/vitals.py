@@ -201,7 +201,7 @@ class Ward:
             if pace is not None and (pace is Pace.SLOW) is not (name in self._slow):
                 yield self._patients[name].address, pace
 
-    def meter(self, address: Address) -> tuple[Meter | None, int]:
-        """Return the meter of a unit that is up, and when it became active; 0 for one that is not."""
-        up = self._up.get(address.unit)
-        return self._meters.get(address.unit), up[1] if up else 0
+    def meter(self, unit: str) -> tuple[Meter | None, int]:
+        """Return the meter of a unit that is up, and when it became active; None and 0 for one that is not."""
+        up = self._up.get(unit)
+        return (self._meters.get(unit), up[1]) if up else (None, 0)
