@@ -32,6 +32,7 @@ from streamd.bus.names import BUS_NAME, DBUS, DBUS_PATH, MANAGER, OBJECT_MANAGER
 from streamd.bus.objects import Objects
 from streamd.bus.transport import marshal
 from streamd.bus.tree import addresses, build
+from streamd.daemon import spare_collector
 from streamd.host.vitals import Ward
 from streamd.plan.observed import Details, Observed, ObservedUnit
 from streamd.plan.patient import Patient
@@ -227,6 +228,7 @@ async def serve(address: str, routes: int, outputs: int) -> None:
         it.control.statistics = statistics  # type: ignore[method-assign]
         it.control.meters = _Meters(counters)
         it.publish(status)
+        spare_collector()
         print("ready", flush=True)
         done = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, done.set)
