@@ -7,7 +7,8 @@ process. Printed, never asserted. The client that measures does not look into re
 time.
 
 Beside each is what the bus itself takes: GetId is a call that the bus answers alone, "floor" one that a process answers
-which does nothing but send the bytes of GetManagedObjects.
+which does nothing but send the bytes of GetManagedObjects. What is small waits for what is large and stands before it
+on the same wire: "Ping of the floor, flooded too" tells for how long where nothing else is done.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -86,10 +87,10 @@ class Raw:
         self._destination = BUS_NAME
         return size
 
-    def floor(self) -> int:
+    def floor(self, name: str = "GetManagedObjects") -> int:
         """Ask the process that only sends bytes."""
         self._destination = FLOOR_NAME
-        size = self.call(*CALLS["GetManagedObjects"])
+        size = self.call(*CALLS[name])
         self._destination = BUS_NAME
         return size
 
@@ -259,7 +260,10 @@ async def be_the_floor(address: str, routes: int, outputs: int) -> None:
     body = objects.managed()
 
     def reply(message: Message, _size: int) -> None:
-        connection.send(ready_reply(message, "a{oa{sa{sv}}}", body))
+        if message.member == "Ping":
+            connection.send(Message.new_method_return(message))
+        else:
+            connection.send(ready_reply(message, "a{oa{sa{sv}}}", body))
 
     connection.on_call = reply
     await connection.request_name(FLOOR_NAME)
@@ -267,12 +271,15 @@ async def be_the_floor(address: str, routes: int, outputs: int) -> None:
     await connection.wait_closed()
 
 
-def ask_for_everything(address: str) -> None:
+def ask_for_everything(address: str, whom: str) -> None:
     """Loop over GetManagedObjects until killed."""
     client = Raw(address)
     print("ready", flush=True)
     while True:
-        client.call(*CALLS["GetManagedObjects"])
+        if whom == "floor":
+            client.floor()
+        else:
+            client.call(*CALLS["GetManagedObjects"])
 
 
 def child(*argv: str) -> subprocess.Popen[str]:
@@ -288,15 +295,28 @@ def measure(address: str, title: str, routes: int, outputs: int) -> None:
         calls: dict[str, Any] = {"GetId": client.bare, "floor": client.floor}
         calls |= {name: (lambda call=call: client.call(*call)) for name, call in CALLS.items()}
         for name, call in calls.items():
-            taken = []
-            size = call()
-            end = time.monotonic() + SECONDS
-            while time.monotonic() < end or len(taken) < 20:
-                begin = time.monotonic()
-                call()
-                taken.append(time.monotonic() - begin)
-            report(title, name, taken, f"{size / 1024:.1f} KiB")
+            repeat(title, name, call)
         floor.kill()
+
+
+def measure_beside_floor(address: str, routes: int, outputs: int) -> None:
+    """Ask the floor for something small while another client asks it for everything: both wait for the same wire."""
+    client = Raw(address)
+    with child("floor", address, str(routes), str(outputs)) as floor, child("flood", address, "floor") as flood:
+        repeat("beside", "Ping of the floor, flooded too", lambda: client.floor("Ping"))
+        flood.kill()
+        floor.kill()
+
+
+def repeat(title: str, name: str, call: Callable[[], int]) -> None:
+    taken: list[float] = []
+    size = call()
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end or len(taken) < 20:
+        begin = time.monotonic()
+        call()
+        taken.append(time.monotonic() - begin)
+    report(title, name, taken, f"{size / 1024:.1f} KiB")
 
 
 def streamctl(address: str) -> None:
@@ -331,7 +351,8 @@ def main() -> None:
                 print(f"{routes} routes, {routes * outputs} outputs:")
                 measure(address, "alone", routes, outputs)
                 streamctl(address)
-                flood = child("flood", address)
+                measure_beside_floor(address, routes, outputs)
+                flood = child("flood", address, "streamd")
                 measure(address, "beside", routes, outputs)
                 flood.kill()
                 flood.wait()
@@ -347,7 +368,7 @@ if __name__ == "__main__":
             asyncio.run(serve(address, int(routes), int(outputs)))
         case ["floor", address, routes, outputs]:
             asyncio.run(be_the_floor(address, int(routes), int(outputs)))
-        case ["flood", address]:
-            ask_for_everything(address)
+        case ["flood", address, whom]:
+            ask_for_everything(address, whom)
         case _:
             main()
