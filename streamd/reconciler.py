@@ -108,7 +108,7 @@ class Reconciler:
 
     async def tick(self) -> None:
         """Look whether streams flow, tell where that changed, and restart what is stuck. To be called each second."""
-        self._reporter.tick()
+        await self._reporter.tick()
         if self._ward.stuck() or any(self._ward.repaced()):
             async with self._lock:
                 await self._mend()
