@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from streamd.plan.unit import DEFAULT_TASKS
 from streamd.route.fields import Table
 from streamd.route.model import Route, Settings
 from streamd.route.parse import parse_route
@@ -43,8 +44,8 @@ TYPES = {
     frozenset({"string", "credential"}): "string or credential",
     frozenset({"hooks"}): "hooks",
 }
-UNSAID = ("none", "libsrt's", "FFmpeg's", "streamd.toml's")
-"""Defaults that are no value: another decides."""
+UNSAID = ("none", "libsrt's", "FFmpeg's", "streamd.toml's", str(DEFAULT_TASKS))
+"""Defaults that no value of a route stands for: another decides, of tasks the unit."""
 INPUTS: Mapping[str, Mapping[str, str]] = {
     "udp": {"url": '"udp://239.10.0.1:5004"'},
     "srt": {"url": '"srt://192.0.2.1:5001"'},
