@@ -40,18 +40,20 @@ MEDIAMTX = Path("/usr/local/bin/mediamtx")
 SETTINGS = Path("/etc/streamd/streamd.toml")
 HOSTS = Path("/etc/hosts")
 CERTIFICATE = Path("/usr/local/share/ca-certificates/examples.crt")
-SECRET = "0123456789abcdef"
 INTERFACE = "eth1"
 ADDRESS = "192.0.2.10"
 """Of the interface, and so the one sender of the source-specific group."""
 BITRATE = 2_500_000
-PUBLISHED = f"rtmp://127.0.0.1:1935/encoder?user=studio&pass={SECRET}"
-"""As the example tells the encoder."""
 
 pytestmark = [
     pytest.mark.skipif(not MEDIAMTX.exists(), reason="no mediamtx was on the host's PATH: no server for the examples"),
     pytest.mark.once,
 ]
+
+
+def secret(credential: Credential) -> str:
+    """Return one that fits a stream key, a passphrase, a stream id and a password; two of them are never the same."""
+    return f"{credential.name}-0123456789"
 
 
 def examples() -> dict[str, Route]:
@@ -109,7 +111,7 @@ def world(routes: dict[str, Route], tmp_path: Path) -> Iterator[dict[str, str]]:
                         "127.0.0.1" if is_listener else where[target.host],
                         target.port,
                         mode="caller" if is_listener else "listener",
-                        passphrase=SECRET if target.passphrase else None,
+                        passphrase=secret(target.passphrase) if target.passphrase else None,
                     )
                     stack.enter_context(receiver)
         yield where
@@ -179,15 +181,17 @@ def encoders(stack: ExitStack, routes: dict[str, Route]) -> None:
             assert source.port is not None
             stack.enter_context(Sender(stream, host, source.port, bitrate=BITRATE, interface=interface))
         elif isinstance(source, SrtSource):
-            secret = f"&passphrase={SECRET}" if source.passphrase else ""
-            url = f"srt://127.0.0.1:{source.port}?mode=caller{secret}"
+            passphrase = f"&passphrase={secret(source.passphrase)}" if source.passphrase else ""
+            url = f"srt://127.0.0.1:{source.port}?mode=caller{passphrase}"
             argv = ["srt-live-transmit", "-q", "-loglevel:fatal", f"udp://127.0.0.1:{7500 + number}", url]
             process = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
             stack.callback(process.wait)
             stack.callback(process.kill)
             stack.enter_context(Sender(stream, "127.0.0.1", 7500 + number, bitrate=BITRATE))
         elif isinstance(source, PublishSource):
-            stack.enter_context(picture("-f", "flv", PUBLISHED))
+            # As the example tells the encoder.
+            login = f"user={source.user}&pass={secret(source.password)}"
+            stack.enter_context(picture("-f", "flv", f"rtmp://127.0.0.1:1935/{route.name}?{login}"))
 
 
 @contextmanager
@@ -266,7 +270,7 @@ def test_every_example_runs_or_says_what_it_lacks(routes: dict[str, Route], worl
         for route in routes.values():
             for _, credential in credential_references(route):
                 is_url = credential == Credential("alerts-url")
-                write_credential(credential.name, "http://127.0.0.1:9/none" if is_url else SECRET)
+                write_credential(credential.name, "http://127.0.0.1:9/none" if is_url else secret(credential))
         encoders(stack, routes)
         seen: dict[str, tuple[str, str]] = {}
 

@@ -9,6 +9,8 @@ import pytest
 
 from streamd.ctl import main as ctl
 from streamd.host import confd
+from streamd.route.model import RtmpTarget, Settings
+from streamd.route.parse import parse_route
 
 TREE = Path(__file__).parents[2]
 EXAMPLES = sorted((TREE / "etc/examples").glob("*.toml"))
@@ -40,6 +42,20 @@ def test_streamctl_takes_it(path: Path, capsys: pytest.CaptureFixture[str]) -> N
 def test_they_go_together(capsys: pytest.CaptureFixture[str]) -> None:
     """Whoever copies two of them is not told that they want the same port."""
     assert check(*EXAMPLES) == ctl.OK, capsys.readouterr()
+
+
+def test_no_two_push_under_one_key() -> None:
+    """A platform lets in one of them only, and no check of the files can tell."""
+    routes = [parse_route(path.name, path.read_bytes(), Settings()).route for path in EXAMPLES]
+    pushed = [
+        (output.url, output.target.key)
+        for route in routes
+        if route
+        for output in route.outputs
+        if isinstance(output.target, RtmpTarget)
+    ]
+    assert len(pushed) >= 7
+    assert len(set(pushed)) == len(pushed)
 
 
 def test_the_check_compares_files(tmp_path: Path) -> None:
