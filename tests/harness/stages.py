@@ -25,7 +25,7 @@ BENCH_LIMIT = 3600.0
 DEVELOPER_LIMIT = 1800.0
 
 GUEST_TREE = "/opt/streamd"
-SHARED = ("tests", "etc", "units", "debian", "pyproject.toml", "README.md")
+SHARED = ("tests", "etc", "units", "debian", "pyproject.toml", "README.md", "LICENSE")
 """What the guest sees of the source tree; not the code, for what is tested there is the installed package."""
 
 GUEST_PYTEST = ("/usr/bin/python3", "-P", f"{GUEST_TREE}/tests/harness/guest.py")
