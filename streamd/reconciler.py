@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Final
@@ -28,6 +29,7 @@ from streamd.host.store import Store
 from streamd.host.systemd import Systemd, SystemdError
 from streamd.host.vitals import Ward
 from streamd.plan.allocation import Allocation, allocate
+from streamd.plan.arrival import arrived, waiting
 from streamd.plan.desired import Desired, HostFacts, desire
 from streamd.plan.mediamtx import fetched_by, kept_names, paths_of, published_to
 from streamd.plan.observed import Observed, operator_stops
@@ -262,18 +264,9 @@ class Reconciler:
         await self._welcome()
 
     async def _welcome(self) -> None:
-        """Begin at once with what encoders publish now; systemd alone would, but only with its next try."""
-        waiting = {
-            route.name
-            for route in self.status.routes
-            if route.input_kind == "publish" and not route.unit.pid
-            if route.state is State.WAITING or (route.state is State.BACKOFF and route.trouble.reason == "refused")
-        }
-        if not waiting:
-            return
-        ready = {path.route for path in (await self._mediamtx.view()).paths if path.ready}
-        forced = {Address(name).unit: "its encoder has come" for name in waiting & ready}
-        if forced:
+        """Begin at once with what MediaMTX has by now; systemd alone would, but only with its next try."""
+        waits = waiting(self.status, time.time_ns() // 1000)
+        if waits and (forced := arrived(waits, (await self._mediamtx.view()).paths)):
             async with self._lock:
                 await self._reconcile(forced)
 
