@@ -65,8 +65,8 @@ class Document:
 def make_diagnostic(path: str, shown: ShownLines, span: Span, key: str, message: str) -> Diagnostic:
     """Return a diagnostic with its line out of those that may be shown, if it is not too long for that."""
     line = shown.line(span.line)
-    if len(line) > _MAX_SHOWN:
-        line = line[:_MAX_SHOWN] if span.column < _MAX_SHOWN else ""
+    # Of a long line with a secret little is left; the caret would stand behind thousands of blanks.
+    line = line[:_MAX_SHOWN] if span.column <= _MAX_SHOWN else ""
     return Diagnostic(path=path, span=span, key=key, message=message, line_text=line)
 
 
