@@ -134,3 +134,9 @@ def test_no_caret_stands_behind_thousands_of_blanks() -> None:
     text = '[input]\nurl = "test:"\npassphrase = "' + "x" * 5000 + '"\n'
     (found,) = parse_route("a.toml", text, Settings()).diagnostics
     assert str(found) == "a.toml:3:4097: the line is longer than 4096 characters, break it up"
+
+
+def test_no_key_is_told_at_any_length() -> None:
+    text = '[input]\nurl = "test:"\n' + "x" * 4000 + " = 1\n"
+    (found,) = parse_route("a.toml", text, Settings()).diagnostics
+    assert str(found) == f"a.toml:3:1: input.{'x' * 234}...: unknown key, remove it\n  {'x' * 240}\n  ^{'~' * 239}"
