@@ -207,7 +207,8 @@ def _removal(table: Node, path: KeyPath, reporter: _Reporter) -> Node:
             reporter.report((*path, key), "removed = true takes the whole output away, delete the other keys here")
         return Node(value=GONE, whole=True, origin=table.origin)
     if not isinstance(mark.value, list) or not all(isinstance(key, str) for key in mark.value):
-        reporter.report((*path, REMOVED), 'must be true, which takes the output away, or a list of keys such as ["latency"]')
+        message = 'must be true, which takes the output away, or a list of keys such as ["latency"]'
+        reporter.report((*path, REMOVED), message)
         return replace(table, children=children)
     for number, key in enumerate(mark.value):
         if reporter.is_full:

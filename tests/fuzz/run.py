@@ -1,4 +1,4 @@
-"""Fuzzes for some seconds: `python -m tests.fuzz.run SECONDS [--target NAME] [--seed N]`; `tests/run fuzz` is this.
+"""Fuzzes for some seconds: `python -m tests.fuzz.run SECONDS [routes|bus] [--seed N]`; `tests/run fuzz` is this.
 
 What breaks something is printed and kept beside the corpus as NAME/HASH.found, and the exit status is 1. What shows
 something new becomes part of the corpus at the end.
@@ -16,16 +16,19 @@ from hashlib import sha256
 from pathlib import Path
 from random import Random
 
-from tests.fuzz import routes
+from tests.fuzz import bus, routes
 from tests.fuzz.corpus import FOLDER, LARGEST, Pool, read_corpus, write_corpus
 from tests.fuzz.mutate import Mutator
+
+Target = routes.Target | bus.Target
+TARGETS = {"routes": routes.Target, "bus": bus.Target}
 
 MOST_FOUND = 20
 """Different failures after which it ends."""
 REPORT_EVERY = 60.0
 
 
-def fault_of(target: routes.Target, case: bytes) -> tuple[str, frozenset[Hashable]]:
+def fault_of(target: Target, case: bytes) -> tuple[str, frozenset[Hashable]]:
     """Return what a case breaks, or nothing, and what it showed."""
     try:
         return "", target.check(case)
@@ -38,10 +41,10 @@ def fault_of(target: routes.Target, case: bytes) -> tuple[str, frozenset[Hashabl
 
 def kind_of(fault: str) -> str:
     """Return a fault without what differs between cases."""
-    return fault[:70] if not fault.startswith("Broken") else fault[:60]
+    return fault[:70] if not fault.startswith("BrokenError") else fault[:60]
 
 
-def shrunk(target: routes.Target, case: bytes, still: object, *, seconds: float = 5.0) -> bytes:
+def shrunk(target: Target, case: bytes, still: object, *, seconds: float = 5.0) -> bytes:
     """Return the case with lines left out for as long as it is `still` so: a function of a case."""
     end = time.monotonic() + seconds
     lines = case.split(b"\n")
@@ -61,7 +64,7 @@ def shrunk(target: routes.Target, case: bytes, still: object, *, seconds: float 
 class Fuzzer:
     """One search on one target."""
 
-    def __init__(self, target: routes.Target, seed: int) -> None:
+    def __init__(self, target: Target, seed: int) -> None:
         self.target = target
         self.dice = Random(seed)
         self.mutator = Mutator(self.dice)
@@ -71,7 +74,7 @@ class Fuzzer:
 
     def begin(self) -> None:
         """Take the seeds and the corpus in."""
-        for case in (*routes.seeds(), *read_corpus(self.target.name)):
+        for case in (*self.target.seeds(), *read_corpus(self.target.name)):
             self.try_case(case)
 
     def try_case(self, case: bytes) -> None:
@@ -102,7 +105,7 @@ class Fuzzer:
             cases = self.pool.cases()
             for _ in range(200):
                 case = self.dice.choice(cases)
-                self.try_case(routes.mutated(case, self.mutator, cases, self.dice))
+                self.try_case(self.target.mutated(case, self.mutator, cases, self.dice))
                 if time.monotonic() - begin > seconds:
                     break
             if time.monotonic() - told > REPORT_EVERY:
@@ -133,28 +136,33 @@ class Fuzzer:
             def still(shorter: bytes, fresh: frozenset[Hashable] = fresh) -> bool:
                 return fresh <= fault_of(self.target, shorter)[1]
 
-            case = shrunk(self.target, case, still, seconds=2)
-            _fault, features = fault_of(self.target, case)
-            if len(case) <= LARGEST:
-                small.take(case, fresh)
-                missing -= features
+            short = shrunk(self.target, case, still, seconds=1)
+            if len(short) <= LARGEST:
+                small.take(short, fresh)
+                missing -= fault_of(self.target, short)[1]
         return write_corpus(self.target.name, small.worth_keeping())
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tests/run fuzz", description=__doc__)
     parser.add_argument("seconds", type=float)
+    parser.add_argument("target", nargs="?", choices=list(TARGETS), default="routes")
     parser.add_argument("--seed", type=int, default=None, help="another one each time, if not given")
     options = parser.parse_args()
     os.nice(19)
     seed = options.seed if options.seed is not None else time.time_ns() % (1 << 32)
     print(f"seed {seed}", flush=True)
-    fuzzer = Fuzzer(routes.Target(), seed)
-    begin = time.monotonic()
-    fuzzer.begin()
-    fuzzer.search(options.seconds)
-    fuzzer.report(time.monotonic() - begin)
-    print(f"the corpus has {fuzzer.keep()} cases", flush=True)
+    target = TARGETS[options.target]()
+    target.open()
+    try:
+        fuzzer = Fuzzer(target, seed)
+        begin = time.monotonic()
+        fuzzer.begin()
+        fuzzer.search(options.seconds)
+        fuzzer.report(time.monotonic() - begin)
+        print(f"the corpus has {fuzzer.keep()} cases", flush=True)
+    finally:
+        target.close()
     return 1 if fuzzer.found else 0
 
 
