@@ -381,9 +381,11 @@ class Soak:
         extras = [name for name in self.routes if name not in ROUTES]
         if len(extras) >= MOST_EXTRA:
             return None
-        self.extra += 1
-        number = 10 + self.extra % 50
+        self.extra = (self.extra + 1) % (4 * MOST_EXTRA)  # what is kept of a name that is gone is kept on purpose
+        number = 10 + self.extra
         name = f"x{self.extra}"
+        if name in self.routes:
+            return None
         self.routes[name] = Route(number, {f"o{at}": Output(8000 + 10 * number + at) for at in range(2)})
         self.write(name)
         return set()

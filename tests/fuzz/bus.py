@@ -59,23 +59,8 @@ _REFUSALS: dict[Kind, type[ControlError]] = {
 }
 
 NAMES = (
-    *(
-        "a",
-        "a/x",
-        "a/y",
-        "b",
-        "b/x",
-        "new",
-        "a/new",
-        "studio-a",
-        "studio-a/youtube",
-        "empty",
-        "",
-        "/",
-        "//",
-        "a/",
-        "/x",
-    ),
+    *("a", "a/x", "studio-a", "studio-a/youtube", "studio-a/venue", "studio-a/x", "new", "a/new", "b"),
+    *("a/y", "b/x", "empty", "", "/", "//", "a/", "/x"),
     *("a/b/c", "A", "a b", "a\n", "a\t/x", "../a", "a/../b", "%s%n", "\u202e", "é", "\ufffd", "\U0001f600", "x" * 63),
     *("x" * 64, "x" * 5000, "-a", "a-", "all", "\x7f", "null", "org.streamd1", "a.toml", "1", "0", "a/x y"),
 )
@@ -134,7 +119,7 @@ PATHS = (
     "/org/streamd1/output/_",
     "/a" * 100,
 )
-_TEMPLATE = re.compile(r"\"[^\"]*\"|\d+|/[^\s,]*|\n.*", re.DOTALL)
+_TEMPLATE = re.compile(r"\"[^\"]*\"|(?<=route )\S+|\d+|/[^\s,]*|\n.*", re.DOTALL)
 
 
 class Generator:
@@ -224,7 +209,7 @@ class Generator:
         if signature == "as" and dice.random() < 0.05:
             return [dice.choice(NAMES)] * 20_000
         if signature == "s" and dice.random() < 0.7:
-            return dice.choice(NAMES)
+            return dice.choice(NAMES if dice.random() < 0.5 else NAMES[:9])
         return self.value(signature)
 
     def variant(self, depth: int = 0) -> Variant:
