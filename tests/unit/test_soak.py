@@ -18,7 +18,7 @@ FLAT = (30_000,) * 40
 
 def test_nothing_is_wrong_with_a_daemon_that_stays_as_it_is() -> None:
     assert results(*FLAT).faults() == []
-    assert "| the daemon's memory (PSS) | 29.3 MiB, then 29.3 MiB |" in results(*FLAT).table()
+    assert "| the daemon's own memory | 29.3 MiB, then 29.3 MiB |" in results(*FLAT).table()
 
 
 def test_growth_is_a_fault_and_warming_up_is_none() -> None:
@@ -26,7 +26,7 @@ def test_growth_is_a_fault_and_warming_up_is_none() -> None:
     assert results(*(30_000 + 200 * at for at in range(40))).faults() == [
         "the daemon's memory grew from 31400 to 37000"
     ]
-    assert results(*(30_000 + at * GROWTH // 40 for at in range(40))).faults() == []
+    assert results(*(30_000 + at * GROWTH["memory"] // 40 for at in range(40))).faults() == []
     rising = tuple(30 + at // 20 for at in range(40))
     assert results(*FLAT, descriptors=rising).faults() == ["the daemon's descriptors grew from 30 to 31"]
 
