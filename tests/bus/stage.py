@@ -186,10 +186,15 @@ class Stage:
 
 @asynccontextmanager
 async def stage(
-    address: str, *, client_address: str | None = None, quick: float = 5.0, patient: float = 60.0
+    address: str,
+    *,
+    client_address: str | None = None,
+    quick: float = 5.0,
+    patient: float = 60.0,
+    control: FakeControl | None = None,
 ) -> AsyncIterator[Stage]:
     server = await connect_system_bus(address)
-    control = FakeControl()
+    control = control or FakeControl()
     service = Service(server, control, gate=Gate(server, quick=quick, patient=patient))
     await service.open()
     client = await connect_system_bus(client_address or address)

@@ -22,6 +22,8 @@ UNIT_LIMIT = 600.0
 APPLIANCE_LIMIT = 1800.0
 DEMO_LIMIT = 300.0
 BENCH_LIMIT = 3600.0
+SOAK_LIMIT = 900.0
+"""Seconds that a soak may take more than it was asked to."""
 DEVELOPER_LIMIT = 1800.0
 
 GUEST_TREE = "/opt/streamd"
@@ -133,12 +135,12 @@ class Stages:
             arguments = ["tests/appliance", "-v", "--durations=15", "-m", "once"]
             return self.pytest(appliance, f"{suite}: tests that run once", arguments, APPLIANCE_LIMIT)
 
-    def script(self, suite: str, path: str, limit: float) -> int:
+    def script(self, suite: str, path: str, limit: float, *arguments: str) -> int:
         """Run a script of the tree on a freshly booted appliance and return its exit status."""
         with self.appliance(suite) as appliance:
             self.boot(appliance, f"{suite}: boot")
             with self.clock.step(f"{suite}: {path}"):
-                status = appliance.run("/usr/bin/python3", "-P", f"{GUEST_TREE}/{path}", limit=limit)
+                status = appliance.run("/usr/bin/python3", "-P", f"{GUEST_TREE}/{path}", *arguments, limit=limit)
             if status:
                 print(appliance.journal(), flush=True)
             return status
