@@ -35,7 +35,7 @@ from streamd.plan.mediamtx import fetched_by, kept_names, paths_of, published_to
 from streamd.plan.observed import Observed, operator_stops
 from streamd.plan.pace import Pace
 from streamd.plan.plan import plan
-from streamd.plan.status import State, Statistics, Status, StepView
+from streamd.plan.status import Moving, State, Statistics, Status, StepView
 from streamd.plan.step import Action, Step
 from streamd.plan.unit import Address, route_slice
 from streamd.plan.viewers import MediaView
@@ -144,8 +144,8 @@ class Reconciler:
         """Return the moving counters of these, of all where none is named. Raises: NotFoundError."""
         return await self._reporter.statistics(addresses)
 
-    def meter(self, address: str) -> Statistics:
-        """Return what is known of one without asking anybody: no processor time, memory or tasks."""
+    def meter(self, address: str) -> Moving:
+        """Return what moves of one, without asking anybody."""
         return self._reporter.meter(address)
 
     async def reload(self) -> Status:

@@ -24,7 +24,7 @@ from streamd.plan.observed import Details, Observed
 from streamd.plan.overview import RouteEntry, Scene, calmed, conditions, overview
 from streamd.plan.patient import patients
 from streamd.plan.progress import Report
-from streamd.plan.status import Statistics, Status
+from streamd.plan.status import Moving, Statistics, Status
 from streamd.plan.transition import transitions
 from streamd.plan.unit import RESTART_STEPS_SINCE, Address
 from streamd.route.model import Route
@@ -35,6 +35,7 @@ _IN_ONE_GO: Final = 100
 _NOTHING_USED: Final = Usage()
 _NOTHING_LOST: Final = Losses()
 _NOTHING_REPORTED: Final = Report()
+_STILL: Final = Moving()
 
 
 class Reporter:
@@ -160,12 +161,17 @@ class Reporter:
                 await asyncio.sleep(0)
         return tuple(found)
 
-    def meter(self, address: str) -> Statistics:
-        """Return what is known of one without asking anybody, but for its losses: a thousand are asked for at once."""
-        route, _slash, output = address.partition("/")
-        return self._counters(Address(route, output))
+    def meter(self, address: str) -> Moving:
+        """Return what moves of one, without asking anybody."""
+        known = self._addresses().get(address)
+        meter, active_since = self._ward.meter(known.unit) if known else (None, 0)
+        if not active_since:
+            return _STILL
+        now = time.monotonic_ns() // 1000
+        uptime = max(0, now - active_since)
+        return Moving(meter.bitrate(now), meter.report.total, uptime) if meter else Moving(uptime=uptime)
 
-    def _counters(self, address: Address, used: Usage = _NOTHING_USED, lost: Losses = _NOTHING_LOST) -> Statistics:
+    def _counters(self, address: Address, used: Usage, lost: Losses) -> Statistics:
         """Put the counters of one together: in one go, since it is done a thousand times in a row."""
         now = time.monotonic_ns() // 1000
         unit = address.unit

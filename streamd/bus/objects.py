@@ -15,7 +15,7 @@ from streamd.bus.schema import Interface, interfaces
 from streamd.bus.tree import MOVING, Added, Changed, Removed, Tree, changes, moving_properties
 from streamd.bus.values import pack
 from streamd.bus.wire import Counters, Entries, dictionary, entries, joined, object_entry, properties_changed
-from streamd.plan.status import Statistics
+from streamd.plan.status import Moving
 
 _LOG: Final = logging.getLogger(__name__)
 _DOCTYPE: Final = (
@@ -33,7 +33,7 @@ class Objects:
     second in the reply with all objects.
     """
 
-    def __init__(self, connection: Connection, meter: Callable[[str], Statistics]) -> None:
+    def __init__(self, connection: Connection, meter: Callable[[str], Moving]) -> None:
         """Take the bus, and what returns the moving counters of an address."""
         self._connection = connection
         self._meter = meter

@@ -38,7 +38,7 @@ from streamd.host.vitals import Ward
 from streamd.plan.observed import Details, Observed, ObservedUnit
 from streamd.plan.patient import Patient
 from streamd.plan.progress import Report
-from streamd.plan.status import Statistics, Status, UnitStatus
+from streamd.plan.status import Moving, Statistics, Status, UnitStatus
 from streamd.plan.unit import ROOT_SLICE, Address, route_slice
 from streamd.reporter import Reporter
 from tests.bus.conftest import start_bus
@@ -227,7 +227,7 @@ async def serve(address: str, routes: int, outputs: int) -> None:
             return await counters.statistics(addresses)
 
         it.control.statistics = statistics  # type: ignore[method-assign]
-        it.control.meters = _Meters(counters)
+        it.control.moving = counters.meter
         it.publish(status)
         spare_collector()
         print("ready", flush=True)
@@ -240,21 +240,10 @@ async def serve(address: str, routes: int, outputs: int) -> None:
                     await done.wait()
 
 
-class _Meters(dict[str, Statistics]):
-    """Stands for what the stage's control keeps in a dictionary."""
-
-    def __init__(self, counters: Reporter) -> None:
-        super().__init__()
-        self._counters = counters
-
-    def get(self, address: str, default: Any = None) -> Any:  # type: ignore[override]
-        return self._counters.meter(address)
-
-
 async def be_the_floor(address: str, routes: int, outputs: int) -> None:
     """Send the bytes of GetManagedObjects to whoever calls, without end and without a thought."""
     connection = await connect_system_bus(address)
-    objects = Objects(connection, lambda each: Statistics(address=each))
+    objects = Objects(connection, lambda _: Moving())
     status = status_of(routes, outputs)
     objects.replace(build(status), addresses(status))
     body = objects.managed()
