@@ -43,8 +43,9 @@ from tests.fuzz.mutate import Mutator
 from tests.fuzz.routes import require
 from tests.unit.expectations import DATA
 
-LONGEST_TEXT = 1500
-"""Characters of an error's text: diagnostics may be in it, a traceback or a whole argument may not."""
+LONGEST_SENTENCE = 1500
+LONGEST_TEXT = 100 * LONGEST_SENTENCE
+"""Characters of an error's text: a sentence, and in the lines below it the diagnostics, of which a route has 100."""
 WITHIN = 10.0
 """Seconds for a reply."""
 LARGEST = 260_000
@@ -305,6 +306,8 @@ async def try_message(connection: Connection, message: Message) -> tuple[str, st
     known = name.startswith(("org.freedesktop.DBus.Error.", "org.streamd1.Error."))
     require(known, f"{where} is answered by an error named {name}")
     require(text and "Traceback" not in text, f"{where}: {name} says {text[:300]!r}")
+    sentence = text.partition("\n")[0]
+    require(len(sentence) <= LONGEST_SENTENCE, f"{where}: {name} says {len(sentence)} characters: {text[:300]!r}")
     require(len(text) <= LONGEST_TEXT, f"{where}: {name} takes {len(text)} characters: {text[:300]!r}")
     require("its journal tells why" not in text, f"{where}: streamd failed")
     return name, text
