@@ -74,6 +74,8 @@ class Reconciler:
         self._settings: Settings | None = None
         self._configuration = Configuration()
         self._told: frozenset[str] = frozenset()
+        self._unkept: frozenset[str] = frozenset()
+        """Paths of files of our own that could not be read or written when that was told last."""
         self._executor = Executor(systemd, store, Path("/") / CREDENTIALS_DIRECTORY)
         self._background: set[asyncio.Task[None]] = set()
         self._is_moving = False
@@ -112,7 +114,8 @@ class Reconciler:
         if self._ward.stuck() or any(self._ward.repaced()):
             async with self._lock:
                 await self._mend()
-        if self._is_moving:
+        # A pass to tell it, too.
+        if self._store.retry() or self._is_moving:
             async with self._lock:
                 await self._reconcile()
 
@@ -438,6 +441,15 @@ class Reconciler:
             _LOG.error("%s", text, extra=journal.error_fields(texts[text]))
         self._told = frozenset(texts)
 
+    def _tell_unkept(self) -> None:
+        """Log once of each file of our own that it cannot be read or written, and when it could be again."""
+        problems = {found.path: found for found in self._store.problems}
+        for path in sorted(problems.keys() - self._unkept):
+            _LOG.error("%s: %s", path, problems[path].message, extra=journal.unkept_fields(problems[path]))
+        for path in sorted(self._unkept - problems.keys()):
+            _LOG.info("%s could be written again", path)
+        self._unkept = frozenset(problems)
+
     async def _tidy(self, desired: Desired, observed: Observed) -> None:
         """Drop what belongs to nothing any more: secrets of units that are gone, slices of routes that are gone."""
         drop_presets(desired.units.keys() | observed.units.keys())
@@ -452,4 +464,5 @@ class Reconciler:
 
     async def _show(self, desired: Desired, observed: Observed) -> None:
         self._executor.forget_mended(desired, observed)
+        self._tell_unkept()
         await self._reporter.show(self._configuration, self._good, desired, observed, self._executor.problems)
