@@ -42,6 +42,7 @@ from streamd.route.change import Change, Kind, Refusal
 from streamd.route.diagnostic import Diagnostic
 from streamd.route.model import NO_HOOKS, Hooks, Route, Settings
 from streamd.route.parse import parse_route
+from streamd.route.settings import parse_settings
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -72,6 +73,9 @@ class Reconciler:
         self._lock = asyncio.Lock()
         self._good: dict[str, Route] = {}
         self._settings: Settings | None = None
+        before, errors = parse_settings("", store.settings)
+        self._last_settings = before if store.settings and not errors else None
+        """Those of the daemon before, for as long as streamd.toml is broken; another version may not know them."""
         self._configuration = Configuration()
         self._told: frozenset[str] = frozenset()
         self._unkept: frozenset[str] = frozenset()
@@ -356,15 +360,20 @@ class Reconciler:
     async def _look(self, *, remember: bool) -> tuple[Desired, Observed, Allocation]:
         """Read the files and look at systemd. With `remember`, what was found becomes what is gone by from now on."""
         configuration = self._reader.read(
-            incumbents=self._good, ports=self._store.allocation.ports, last_settings=self._settings
+            incumbents=self._good,
+            ports=self._store.allocation.ports,
+            last_settings=self._settings or self._last_settings,
         )
+        observed = await self._systemd.observe()
+        stopped = self._store.stopped | self._newly_stopped(observed, remember=remember)
+        there = {address.route for address in map(Address.of_unit, observed.units) if address}
+        known = there | self._good.keys() | {address.partition("/")[0] for address in stopped}
+        configuration = configuration.with_missing(known)
         good = {
             file.name: route
             for file in configuration.files
             if (route := file.route or self._good.get(file.name)) is not None
         }
-        observed = await self._systemd.observe()
-        stopped = self._store.stopped | self._newly_stopped(observed, remember=remember)
         allocation = allocate(
             self._store.allocation,
             good.values(),
@@ -389,6 +398,8 @@ class Reconciler:
         if remember:
             self._good = good
             self._settings = configuration.settings
+            if not configuration.settings_broken:
+                self._store.keep_settings(configuration.settings_text)
             self._configuration = configuration
             self._tell_errors()
             self._forget_stopped(stopped)

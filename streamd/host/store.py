@@ -27,6 +27,7 @@ PATIENCE: Final = 10.0
 _UNSAVED: Final = ".unsaved"
 _ALLOCATION: Final = "allocation.json"
 _STOPPED: Final = "stopped.json"
+_SETTINGS: Final = "streamd.toml"
 _KEY: Final = "digest.key"
 _KEY_LENGTH: Final = 32
 """Bytes."""
@@ -202,6 +203,8 @@ class Store:
         self.allocation = _allocation(self._state.take(_ALLOCATION, _parsed))
         self.stopped = _names(self._state.take(_STOPPED, _parsed))
         """Addresses that an operator stopped."""
+        self.settings = self._state.take(_SETTINGS, bytes) or b""
+        """What streamd.toml said when it was last without an error."""
         self.started = _names(self._runtime.take(_STARTED, _parsed))
         """Units that were started, or found running, since this boot, and not stopped by streamd."""
         self.restarts = _counts(self._runtime.take(_RESTARTS, _parsed))
@@ -244,6 +247,12 @@ class Store:
         if stopped != self.stopped:
             self.stopped = stopped
             self._state.keep(_STOPPED, _json(sorted(stopped)))
+
+    def keep_settings(self, text: bytes) -> None:
+        """Remember what streamd.toml says: were it broken when streamd starts, the defaults would restart much."""
+        if text != self.settings:
+            self.settings = text
+            self._state.keep(_SETTINGS, text)
 
     def keep_started(self, started: frozenset[str]) -> None:
         """Remember which units were started."""

@@ -13,9 +13,11 @@ import pytest
 from streamd.host.store import Store
 from streamd.plan.allocation import Allocation
 
-NAMES = ("allocation.json", "stopped.json", "digest.key")
+NAMES = ("allocation.json", "stopped.json", "digest.key", "streamd.toml")
 OLD = Allocation(groups={"a": "239.255.1.1"}, ports={"a": 5000}, channels={"a": "127.64.0.1"})
 NEW = Allocation(groups={"a": "239.255.1.1"}, ports={"a": 5007}, channels={"a": "127.64.0.1"})
+STOPPED = frozenset({"a/x"})
+SETTINGS = b"max_outputs = 3\n"
 KEY = bytes(range(32))
 
 
@@ -72,7 +74,8 @@ def used(host: Host) -> Host:
     """Return a host on which a daemon has run for long."""
     store = host.daemon()
     store.keep_allocation(OLD)
-    store.keep_stopped(frozenset({"a/x"}))
+    store.keep_stopped(STOPPED)
+    store.keep_settings(SETTINGS)
     path = host.state / "digest.key"
     path.touch(0o600)
     path.write_bytes(KEY)
@@ -83,10 +86,11 @@ def used(host: Host) -> Host:
 def test_all_is_remembered_over_a_reboot_and_only_root_may_read_it(used: Host) -> None:
     used.reboot()
     store = used.daemon()
-    assert (store.allocation, store.stopped, store.digest_key()) == (OLD, {"a/x"}, KEY)
+    assert (store.allocation, store.stopped, store.digest_key()) == (OLD, STOPPED, KEY)
+    assert store.settings == SETTINGS
     assert store.problems == ()
     files = [used.state / name for name in NAMES] + [used.fallback / name for name in NAMES]
-    assert [oct(path.stat().st_mode & 0o777) for path in files] == ["0o600"] * 6
+    assert [oct(path.stat().st_mode & 0o777) for path in files] == ["0o600"] * 8
     assert used.fallback.stat().st_mode & 0o777 == 0o700
     assert sorted(path.name for path in used.state.iterdir()) == sorted(NAMES)
 
@@ -96,10 +100,10 @@ def test_without_a_state_that_can_be_written_the_key_and_the_ports_stay_over_res
         store = host.daemon()
         key = store.digest_key()
         store.keep_allocation(OLD)
-        store.keep_stopped(frozenset({"a/x"}))
+        store.keep_stopped(STOPPED)
         for _ in range(2):
             again = host.daemon()
-            assert (again.allocation, again.stopped, again.digest_key()) == (OLD, {"a/x"}, key)
+            assert (again.allocation, again.stopped, again.digest_key()) == (OLD, STOPPED, key)
     assert list(host.state.iterdir()) == []
     assert host.daemon().digest_key() == key
 
@@ -173,7 +177,7 @@ def test_a_state_directory_that_goes_away_changes_nothing(used: Host) -> None:
     for path in used.state.iterdir():
         path.unlink()
     store = used.daemon()
-    assert (store.allocation, store.stopped, store.digest_key()) == (OLD, {"a/x"}, KEY)
+    assert (store.allocation, store.stopped, store.digest_key()) == (OLD, STOPPED, KEY)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -181,7 +185,8 @@ def test_what_cannot_be_read_is_served_by_its_copy_and_never_written(used: Host,
     before = (used.state / name).read_bytes()
     with used.unreadable(name):
         store = used.daemon()
-        assert (store.allocation, store.stopped, store.digest_key()) == (OLD, {"a/x"}, KEY)
+        assert (store.allocation, store.stopped, store.digest_key()) == (OLD, STOPPED, KEY)
+        assert store.settings == SETTINGS
         (problem,) = store.problems
         assert problem.path == str(used.state / name)
         assert problem.message == (
@@ -191,10 +196,11 @@ def test_what_cannot_be_read_is_served_by_its_copy_and_never_written(used: Host,
     # It can be read again now; this daemon never has.
     store.keep_allocation(NEW)
     store.keep_stopped(frozenset())
+    store.keep_settings(b"")
     store.retry()
     assert (used.state / name).read_bytes() == before
     again = used.daemon()
-    assert (again.allocation, again.stopped, again.digest_key()) == (NEW, frozenset(), KEY)
+    assert (again.allocation, again.stopped, again.digest_key(), again.settings) == (NEW, frozenset(), KEY, b"")
     assert again.problems == ()
 
 
