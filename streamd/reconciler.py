@@ -44,6 +44,7 @@ from streamd.route.change import Change, Kind, Refusal
 from streamd.route.diagnostic import Diagnostic
 from streamd.route.model import NO_HOOKS, Hooks, Route, Settings
 from streamd.route.parse import parse_route
+from streamd.route.settings import parse_settings
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -74,8 +75,13 @@ class Reconciler:
         self._lock = asyncio.Lock()
         self._good: dict[str, Route] = {}
         self._settings: Settings | None = None
+        before, errors = parse_settings("", store.settings)
+        self._last_settings = before if store.settings and not errors else None
+        """Those of the daemon before, for as long as streamd.toml is broken; another version may not know them."""
         self._configuration = Configuration()
         self._told: frozenset[str] = frozenset()
+        self._unkept: frozenset[str] = frozenset()
+        """Paths of files of our own that could not be read or written when that was told last."""
         self._executor = Executor(systemd, store, Path("/") / CREDENTIALS_DIRECTORY)
         self._background: set[asyncio.Task[None]] = set()
         self._is_moving = False
@@ -114,7 +120,8 @@ class Reconciler:
         if self._ward.stuck() or any(self._ward.repaced()):
             async with self._lock:
                 await self._mend()
-        if self._is_moving:
+        # A pass to tell it, too.
+        if self._store.retry() or self._is_moving:
             async with self._lock:
                 await self._reconcile()
 
@@ -346,15 +353,20 @@ class Reconciler:
     async def _look(self, *, remember: bool) -> tuple[Desired, Observed, Allocation]:
         """Read the files and look at systemd. With `remember`, what was found becomes what is gone by from now on."""
         configuration = self._reader.read(
-            incumbents=self._good, ports=self._store.allocation.ports, last_settings=self._settings
+            incumbents=self._good,
+            ports=self._store.allocation.ports,
+            last_settings=self._settings or self._last_settings,
         )
+        observed = await self._systemd.observe()
+        stopped = self._store.stopped | self._newly_stopped(observed, remember=remember)
+        there = {address.route for address in map(Address.of_unit, observed.units) if address}
+        known = there | self._good.keys() | {address.partition("/")[0] for address in stopped}
+        configuration = configuration.with_missing(known)
         good = {
             file.name: route
             for file in configuration.files
             if (route := file.route or self._good.get(file.name)) is not None
         }
-        observed = await self._systemd.observe()
-        stopped = self._store.stopped | self._newly_stopped(observed, remember=remember)
         allocation = allocate(
             self._store.allocation,
             good.values(),
@@ -379,6 +391,8 @@ class Reconciler:
         if remember:
             self._good = good
             self._settings = configuration.settings
+            if not configuration.settings_broken:
+                self._store.keep_settings(configuration.settings_text)
             self._configuration = configuration
             self._tell_errors()
             self._forget_stopped(stopped)
@@ -431,6 +445,15 @@ class Reconciler:
             _LOG.error("%s", text, extra=journal.error_fields(texts[text]))
         self._told = frozenset(texts)
 
+    def _tell_unkept(self) -> None:
+        """Log once of each file of our own that it cannot be read or written, and when it could be again."""
+        problems = {found.path: found for found in self._store.problems}
+        for path in sorted(problems.keys() - self._unkept):
+            _LOG.error("%s: %s", path, problems[path].message, extra=journal.unkept_fields(problems[path]))
+        for path in sorted(self._unkept - problems.keys()):
+            _LOG.info("%s could be written again", path)
+        self._unkept = frozenset(problems)
+
     async def _tidy(self, desired: Desired, observed: Observed) -> None:
         """Drop what belongs to nothing any more: secrets of units that are gone, slices of routes that are gone."""
         drop_presets(desired.units.keys() | observed.units.keys())
@@ -445,4 +468,5 @@ class Reconciler:
 
     async def _show(self, desired: Desired, observed: Observed) -> None:
         self._executor.forget_mended(desired, observed)
+        self._tell_unkept()
         await self._reporter.show(self._configuration, self._good, desired, observed, self._executor.problems)

@@ -87,7 +87,7 @@ class Reporter:
             observed=observed,
             details=details,
             problems=dict(problems),
-            diagnostics=configuration.diagnostics,
+            diagnostics=configuration.diagnostics + self._store.problems,
         )
         self._tell(self._scene)
 
