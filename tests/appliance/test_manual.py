@@ -59,7 +59,7 @@ def examples(section: str) -> list[str]:
 def _runs() -> None:
     write_credential("pickup", "0123456789")
     write_route("a", ROUTE)
-    wait_state("a/pickup", "waiting", 30)
+    wait_state("a/pickup", "starved", 30)
     wait_state("a/x", "starved", 30)
 
 
@@ -88,7 +88,7 @@ def test_a_backup_is_made_and_restored() -> None:
     run("systemctl", "stop", "streamd.service")
     shutil.rmtree(STATE)
     run("sh", "-e", "-c", restore)
-    wait_state("a/pickup", "waiting", 30)
+    wait_state("a/pickup", "starved", 30)
     assert status("a")["url"] == url
     assert state("a/x") == "stopped"
     run("streamctl", "start", "a/x")
