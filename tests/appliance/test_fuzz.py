@@ -65,6 +65,5 @@ def test_calls_made_by_chance_hurt_nobody() -> None:
         assert all(found.intact for found in udp.report().values()), told
     text = journal(f"--since=@{begun}", "--unit=streamd.service")
     assert "Traceback" not in text, told
-    assert " failed\n" not in text, told
     run("streamctl", "status")
     wait_until(lambda: run("streamctl", "reload", check=False).returncode in (0, 1), 60, "it is done with all calls")
