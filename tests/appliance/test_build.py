@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -81,12 +82,15 @@ def test_the_build_uses_nothing_that_is_going_away(build: Build) -> None:
     assert [line for line in build.log.splitlines() if re.search("deprecat", line, re.IGNORECASE)] == []
 
 
+@pytest.mark.skipif(
+    platform.freedesktop_os_release()["VERSION_CODENAME"] == "bookworm", reason="its lintian knows older standards"
+)
 def test_lintian_finds_nothing_but_what_is_overridden_for_a_reason(build: Build) -> None:
     changes = build.find("*.changes")
+    assert {".dsc", ".deb"} <= set(re.findall(r"\.\w+$", changes.read_text(), re.MULTILINE)), "the source, too"
     out = run("lintian", "--allow-root", "-EvIL", "+pedantic", "--show-overrides", str(changes), seconds=180).stdout
     tags = [line for line in out.splitlines() if re.match("[A-Z]: ", line)]
     assert [line for line in tags if line[0] not in "NMO"] == [], out
-    assert [line for line in tags if line[0] == "N" and ".dsc" in line], f"it looked at the source, too: {out}"
     lines = OVERRIDES.read_text().splitlines()
     overrides = [number for number, line in enumerate(lines) if line and not line.startswith("#")]
     assert all(lines[number - 1].startswith("#") for number in overrides), "an override without a reason"
