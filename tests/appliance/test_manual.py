@@ -153,7 +153,7 @@ def test_journald_is_told_to_keep_the_journal_and_no_stream_notices() -> None:
 def test_a_group_is_let_in() -> None:
     run("groupadd", "--system", "operators")
     run("useradd", "--system", "--groups", "operators", "--shell", "/bin/sh", OPERATOR)
-    ask = (*become(OPERATOR), "streamctl", "--no-ask-password", "restart", "a/x")
+    ask = (*become(OPERATOR), "streamctl", "restart", "--no-ask-password", "a/x")
     ask = tuple("--init-groups" if word == "--clear-groups" else word for word in ask)
     try:
         assert run(*ask, check=False).returncode != 0
