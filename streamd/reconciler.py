@@ -367,12 +367,15 @@ class Reconciler:
             for file in configuration.files
             if (route := file.route or self._good.get(file.name)) is not None
         }
+        # A port that is in use by the route's own input has gone to nobody else.
+        listening = {name for name in good if (unit := observed.units.get(Address(name).unit)) and unit.is_up}
+        returning = good.keys() - self._good.keys() - listening if self._settings else ()
         allocation = allocate(
             self._store.allocation,
             good.values(),
             configuration.settings,
             udp_ports_in_use(),
-            returning=good.keys() - self._good.keys() if self._settings else (),
+            returning=returning,
         )
         desired = desire(
             good.values(),
