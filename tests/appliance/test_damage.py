@@ -47,7 +47,7 @@ Before=sysinit.target
 Type=oneshot
 RemainAfterExit=yes
 ExecStart=cp -a {STATE} /run/kept
-ExecStart=mount -t tmpfs -o size=32k,mode=0700 tmpfs {STATE}
+ExecStart=mount -t tmpfs -o size=1m,mode=0700 tmpfs {STATE}
 ExecStart=cp -a /run/kept/. {STATE}
 ExecStart=-dd if=/dev/zero of={STATE}/filler bs=4k
 ExecStart=mount -t tmpfs -o size=32k,nr_inodes=2,mode=1777 tmpfs /var/tmp
