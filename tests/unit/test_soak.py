@@ -27,8 +27,10 @@ def test_growth_is_a_fault_and_warming_up_is_none() -> None:
         "the daemon's memory grew from 31400 to 37000"
     ]
     assert results(*(30_000 + at * GROWTH["memory"] // 40 for at in range(40))).faults() == []
-    rising = tuple(30 + at // 20 for at in range(40))
-    assert results(*FLAT, descriptors=rising).faults() == ["the daemon's descriptors grew from 30 to 31"]
+    # One that is open for a moment, as a connection to MediaMTX is, is no leak; one for each operation soon is more.
+    assert results(*FLAT, descriptors=tuple(30 + at // 20 for at in range(40))).faults() == []
+    rising = tuple(30 + at // 4 for at in range(40))
+    assert results(*FLAT, descriptors=rising).faults() == ["the daemon's descriptors grew from 31 to 38"]
 
 
 def test_only_the_last_process_is_measured() -> None:
