@@ -127,6 +127,19 @@ def wait_told(addresses: Iterable[str], state: str) -> None:
         wait_state(address, state, 40)
 
 
+def wait_open(*names: str) -> None:
+    """Wait until routes wait for an encoder, and MediaMTX has read of them: it reads a document some time after it is
+    written, and an encoder that comes too early is sent away.
+    """
+    wait_told(names, "waiting")
+
+    def known() -> bool:
+        paths = json.loads(run("streamctl", "viewers", "--json").stdout)["paths"]
+        return {path["route"] for path in paths} >= set(names)
+
+    wait_until(known, 20, f"MediaMTX has read of {', '.join(names)}")
+
+
 @needs_mediamtx
 @pytest.mark.usefixtures("_open")
 def test_it_publishes_by_rtmp_srt_and_rtsp() -> None:
@@ -134,7 +147,7 @@ def test_it_publishes_by_rtmp_srt_and_rtsp() -> None:
     outputs = [f"{name}/x" for name in routes]
     for number, (name, relay) in enumerate(routes.items(), 1):
         write_route(name, relay + PUBLISHED + output(number))
-    wait_told(routes, "waiting")
+    wait_open(*routes)
     with ExitStack() as encoders:
         for name in routes:
             encoders.enter_context(encoder(name))
@@ -184,7 +197,7 @@ def whip(video: str, scheme: str) -> Iterator[subprocess.Popen[str]]:
 @pytest.mark.usefixtures("_open", "_lan")
 def test_it_publishes_by_whip_what_a_transport_stream_carries() -> None:
     write_route("a", PUBLISHED + output(1))
-    wait_state("a", "waiting", 30)
+    wait_open("a")
     with whip("h264", "Basic") as process:
         wait_state("a", "running", 30)
         wait_state("a/x", "running", 30)
@@ -200,7 +213,7 @@ def test_it_publishes_by_whip_what_no_transport_stream_carries() -> None:
     target = f'[output.x]\nurl = "rtsp://{USER}:{PASSWORD}@127.0.0.1:8554/b"\nallow_visible_password = true\n'
     write_route("a", RELAYED + PUBLISHED + target)
     write_route("b", RELAYED + PUBLISHED)
-    wait_state("a", "waiting", 30)
+    wait_open("a", "b")
     with whip("vp8", "Bearer") as process:
         for address in ("a", "a/x", "b"):
             wait_state(address, "running", 60)

@@ -99,7 +99,8 @@ def test_a_change_soon_after_another_waits_and_the_last_one_counts(tmp_path: Pat
             assert desk.paths() == {"a"}
         await desk.until(lambda: desk.paths() != {"a"})
         assert desk.paths() == {"c", "d"}
-        assert desk.document.stat().st_mtime - written >= 2.0
+        # A file's times are those of the last tick of the kernel's clock, up to 10 ms ago.
+        assert desk.document.stat().st_mtime - written >= 1.98
 
     asyncio.run(act())
 
