@@ -5,19 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Final
 
-from streamd.bus.control import (
-    BusyError,
-    ByHandError,
-    ControlError,
-    DisabledError,
-    ExistsError,
-    InvalidConfigurationError,
-    NotFoundError,
-)
+from streamd.bus.control import BusyError, ControlError, InvalidConfigurationError
 from streamd.host import journal, notify
 from streamd.host.confd import CREDENTIALS_DIRECTORY, Configuration, Reader
 from streamd.host.credentials import drop_presets, publishers, set_credential
@@ -32,31 +24,25 @@ from streamd.plan.allocation import Allocation, allocate
 from streamd.plan.arrival import arrived, waiting
 from streamd.plan.desired import Desired, HostFacts, desire
 from streamd.plan.mediamtx import fetched_by, kept_names, paths_of, published_to
-from streamd.plan.observed import Observed, operator_stops
+from streamd.plan.observed import Observed
 from streamd.plan.pace import Pace
 from streamd.plan.plan import plan
-from streamd.plan.status import Moving, State, Statistics, Status, StepView
+from streamd.plan.status import Moving, Statistics, Status, StepView
 from streamd.plan.step import Action, Step
 from streamd.plan.unit import Address, route_slice
 from streamd.plan.viewers import MediaView
 from streamd.reporter import Reporter
-from streamd.route.change import Change, Kind, Refusal
+from streamd.request import raise_problems, refuse_what_cannot_run, refused, resolve
+from streamd.route.change import Change, Refusal
 from streamd.route.diagnostic import Diagnostic
 from streamd.route.model import NO_HOOKS, Hooks, Route, Settings
 from streamd.route.parse import parse_route
 from streamd.route.settings import parse_settings
+from streamd.stops import Stops
 
 _LOG: Final = logging.getLogger(__name__)
 
 _NONE: Final[Mapping[str, str]] = {}
-_REFUSALS: Final[Mapping[Kind, type[ControlError]]] = {
-    Kind.NOT_FOUND: NotFoundError,
-    Kind.EXISTS: ExistsError,
-    Kind.INVALID: InvalidConfigurationError,
-    Kind.BY_HAND: ByHandError,
-    Kind.BUSY: BusyError,
-    Kind.FAILED: ControlError,
-}
 
 
 class Reconciler:
@@ -66,6 +52,7 @@ class Reconciler:
         """Take the edges; `publish` is called with each new status."""
         self._systemd = systemd
         self._store = store
+        self._stops = Stops(store)
         self._ward = ward
         self._reporter = Reporter(systemd, store, ward, publish)
         key = store.digest_key()
@@ -181,45 +168,45 @@ class Reconciler:
 
     async def start(self, address: str, *, wait: bool) -> None:
         """Start what is stopped, and forget that an operator stopped it. Raises: ControlError."""
-        addresses = self._resolve(address)
-        self._refuse_what_cannot_run(addresses, explicit="/" in address)
+        addresses = resolve(self.status.routes, address)
+        refuse_what_cannot_run(self.status.routes, addresses, explicit="/" in address)
 
         async def act() -> None:
             async with self._lock:
-                self._forget_stops(addresses)
+                self._stops.forget(addresses)
                 self._executor.retry_now(addresses)
                 await self._reconcile()
-            self._raise_problems(addresses)
+            raise_problems(self.status.routes, addresses, self._executor.problems)
 
         await self._run(act, wait=wait)
 
     async def stop(self, address: str, *, wait: bool) -> None:
         """Stop it, and remember over reboots that an operator stopped it. Raises: ControlError."""
-        addresses = self._resolve(address)
+        addresses = resolve(self.status.routes, address)
 
         async def act() -> None:
             async with self._lock:
-                self._store.keep_stopped(self._store.stopped | {str(found) for found in addresses})
+                self._stops.add(addresses)
                 # Asked by the operator, also where the file is broken and the plan would keep its hands off.
                 await self._executor.carry_out(
                     [Step(Action.STOP, found, "asked for") for found in await self._up(addresses)]
                 )
                 await self._reconcile()
-            self._raise_problems(addresses)
+            raise_problems(self.status.routes, addresses, self._executor.problems)
 
         await self._run(act, wait=wait)
 
     async def restart(self, address: str, *, wait: bool) -> None:
         """Stop it and start it again. Raises: ControlError."""
-        addresses = self._resolve(address)
-        self._refuse_what_cannot_run(addresses, explicit="/" in address)
+        addresses = resolve(self.status.routes, address)
+        refuse_what_cannot_run(self.status.routes, addresses, explicit="/" in address)
 
         async def act() -> None:
             async with self._lock:
-                self._forget_stops(addresses)
+                self._stops.forget(addresses)
                 self._executor.retry_now(addresses)
                 await self._reconcile(forced={found.unit: "asked for" for found in addresses})
-            self._raise_problems(addresses)
+            raise_problems(self.status.routes, addresses, self._executor.problems)
 
         await self._run(act, wait=wait)
 
@@ -235,7 +222,7 @@ class Reconciler:
                 last_settings=self._settings,
             )
         if isinstance(result, Refusal):
-            raise _REFUSALS[result.kind]("\n".join((result.message, *map(str, result.diagnostics))))
+            raise refused(result)
         await self._carry_out()
 
     async def set_credential(self, name: str, secret: str) -> None:
@@ -296,45 +283,6 @@ class Reconciler:
         if not task.cancelled() and (error := task.exception()):
             _LOG.warning("a request that nobody waited for failed: %s", error)
 
-    def _resolve(self, address: str) -> list[Address]:
-        """Return the units that an address means: a route's are its ingest and all its outputs."""
-        name, slash, output = address.partition("/")
-        for route in self.status.routes:
-            if route.name != name:
-                continue
-            if not slash:
-                return [Address(name), *(Address(name, found.name) for found in route.outputs)]
-            if any(found.name == output for found in route.outputs):
-                return [Address(name, output)]
-            raise NotFoundError(f'route "{name}" has no output "{output}"')
-        raise NotFoundError(f'there is no route "{name}"')
-
-    def _refuse_what_cannot_run(self, addresses: Iterable[Address], *, explicit: bool) -> None:
-        for route in self.status.routes:
-            outputs = {Address(route.name, output.name): output.state for output in route.outputs}
-            states = {Address(route.name): route.state, **outputs}
-            for address in addresses:
-                if states.get(address) is State.DISABLED and (explicit or not address.output):
-                    raise DisabledError(f"{address} is disabled, set enabled = true in {route.path}")
-                if route.name == address.route and route.broken and not route.input_kind:
-                    raise InvalidConfigurationError(f"{route.path} is broken, see: streamctl check {route.path}")
-
-    def _raise_problems(self, addresses: Iterable[Address]) -> None:
-        wanted = {str(address): address for address in addresses}
-        problems = ((text, self._executor.problems.get(address.unit)) for text, address in wanted.items())
-        found = [f"{text}: {problem}" for text, problem in problems if problem]
-        for route in self.status.routes:
-            states = [(route.name, route.state, route.cause)]
-            states += [(output.address, output.state, output.cause) for output in route.outputs]
-            found += [f"{text}: {cause}" for text, state, cause in states if text in wanted and state is State.BLOCKED]
-        if found:
-            raise ControlError("; ".join(found))
-
-    def _forget_stops(self, addresses: Collection[Address]) -> None:
-        """Forget that an operator stopped these, also where systemd was asked to just now and nobody has looked yet."""
-        self._store.keep_stopped(self._store.stopped - {str(found) for found in addresses})
-        self._store.keep_started(self._store.started - {found.unit for found in addresses})
-
     async def _up(self, addresses: Collection[Address]) -> list[Address]:
         observed = await self._systemd.observe()
         return [found for found in addresses if found.unit in observed.units and observed.units[found.unit].is_up]
@@ -358,7 +306,7 @@ class Reconciler:
             last_settings=self._settings or self._last_settings,
         )
         observed = await self._systemd.observe()
-        stopped = self._store.stopped | self._newly_stopped(observed, remember=remember)
+        stopped = self._stops.seen(observed, remember=remember)
         there = {address.route for address in map(Address.of_unit, observed.units) if address}
         known = there | self._good.keys() | {address.partition("/")[0] for address in stopped}
         configuration = configuration.with_missing(known)
@@ -398,8 +346,8 @@ class Reconciler:
                 self._store.keep_settings(configuration.settings_text)
             self._configuration = configuration
             self._tell_errors()
-            self._forget_stopped(stopped)
-            self._adopt_started(observed)
+            self._stops.settle(stopped, (file.name for file in configuration.files), good)
+            self._stops.adopt(observed)
             await self._mediamtx.renew(
                 paths_of(good.values(), desired, allocation.groups),
                 configuration.settings,
@@ -408,38 +356,6 @@ class Reconciler:
                 held=kept_names(good.values(), desired),
             )
         return desired, observed, allocation
-
-    def _newly_stopped(self, observed: Observed, *, remember: bool) -> frozenset[str]:
-        units = operator_stops(self._store.started, observed)
-        addresses = [address for address in map(Address.of_unit, sorted(units)) if address]
-        if remember:
-            for address in addresses:
-                _LOG.info(
-                    "%s was stopped by an operator; start it again with: streamctl start %s",
-                    address,
-                    address,
-                    extra=journal.fields(journal.OPERATOR_STOPPED, address),
-                )
-            self._store.keep_started(self._store.started - units)
-        return frozenset(map(str, addresses))
-
-    def _forget_stopped(self, stopped: frozenset[str]) -> None:
-        """Keep only what some file still knows; of a broken file all is kept."""
-        known: set[str] = set()
-        for file in self._configuration.files:
-            route = self._good.get(file.name)
-            if route is None:
-                known |= {address for address in stopped if address.partition("/")[0] == file.name}
-            else:
-                known |= {file.name, *(f"{file.name}/{output.name}" for output in route.outputs)}
-        self._store.keep_stopped(stopped & known)
-
-    def _adopt_started(self, observed: Observed) -> None:
-        """Mark what runs, and forget marks of what was stopped along with its slice."""
-        running = frozenset(name for name, unit in observed.units.items() if unit.is_up and Address.of_unit(name))
-        leaving = frozenset(name for name, unit in observed.units.items() if unit.is_leaving)
-        if not observed.system_stopping:
-            self._store.keep_started(running | (self._store.started & leaving))
 
     def _tell_errors(self) -> None:
         """Log each error once, when it appears."""

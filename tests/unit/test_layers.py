@@ -16,6 +16,8 @@ LAYERS = {
     "ctl": 4,
     "web": 4,
     "reporter": 4,
+    "request": 4,
+    "stops": 4,
     "reconciler": 5,
     "daemon": 6,
     "": 7,
