@@ -7,7 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from streamd.bus import names
 from tests.appliance import host
+
+_left_clean = False
+"""Whether the test before has left nothing behind."""
 
 
 def _is(item: pytest.Item, *markers: str) -> bool:
@@ -29,7 +33,7 @@ def _clear() -> None:
     if host.run("systemctl", "is-active", "streamd.service", check=False).stdout.strip() != "active":
         host.run("systemctl", "reset-failed", "streamd.service", check=False)
         host.run("systemctl", "start", "streamd.service")
-    host.run("streamctl", "reload")
+    host.run("busctl", "--timeout=60", "call", names.BUS_NAME, names.ROOT, names.MANAGER, "Reload", "a{sv}", "0")
     host.wait_until(lambda: not host.our_units(), 30, "no unit is left")
 
 
@@ -38,7 +42,11 @@ def _clean(request: pytest.FixtureRequest) -> Iterator[None]:
     if _is(request.node, "after_reboot", "after_damage"):
         yield
         return
-    _clear()
+    global _left_clean  # noqa: PLW0603
+    if not _left_clean:
+        _clear()
+    _left_clean = False
     yield
     if not _is(request.node, "before_reboot", "before_damage"):
         _clear()
+        _left_clean = True

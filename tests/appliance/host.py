@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from streamd.bus import names
+
 CONF = Path("/etc/streamd/conf.d")
 CREDENTIALS = Path("/etc/streamd/credentials")
 STATE = Path("/var/lib/streamd")
@@ -104,16 +106,23 @@ def status(address: str = "") -> Any:
 
 
 def state(address: str) -> str:
-    found = status(address)
-    return str(found["state"]) if found else ""
+    """Return the state of ROUTE or ROUTE/OUTPUT, "" where there is none; cheap enough to ask again and again."""
+    interface = names.OUTPUT if "/" in address else names.ROUTE
+    asked = ("busctl", "get-property", names.BUS_NAME, names.address_path(address), interface, "State")
+    return run(*asked, check=False).stdout.strip().removeprefix('s "').removesuffix('"')
 
 
 def wait_state(address: str, wanted: str, seconds: float = 20) -> Any:
+    """Wait for a state, and return what `streamctl status --json` says then."""
+
     def probe() -> Any:
-        found = status(address)
+        found = status(address) if state(address) == wanted else None
         return found if found and found["state"] == wanted else None
 
-    return wait_until(probe, seconds, f"{address} is {wanted}; it is {status(address)}")
+    try:
+        return wait_until(probe, seconds, f"{address} is {wanted}")
+    except AssertionError as error:
+        raise AssertionError(f"{error}; it is {status(address)}") from None
 
 
 def wait_active(addresses: Iterable[str], seconds: float = 30) -> None:

@@ -121,11 +121,11 @@ def _environment(cache: Cache, scripts: Path) -> dict[str, str]:
     }
 
 
-def unit_tests(cache: Cache) -> bool:
-    """Run the pure tests and the linters on the host; return whether all passed."""
+def unit_tests(cache: Cache, *, remaining: bool) -> bool:
+    """Run the pure tests and the linters on the host, or only those that no machine runs; tell whether all passed."""
     scripts = ensure_venv(cache)
     env = {**_environment(cache, scripts), "STREAMD_REQUIRE_LINTERS": "1"}
-    argv: list[str | Path] = [scripts / "python", "-m", "pytest", "tests/unit"]
+    argv: list[str | Path] = [scripts / "python", "-m", "pytest", "tests/unit", *(["-m", "host"] if remaining else [])]
     return run(argv, limit=600, env=env, cwd=TREE, check=False) == 0
 
 

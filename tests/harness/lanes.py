@@ -40,7 +40,7 @@ def lanes(suites: Sequence[str]) -> list[Lane]:
     """Return the lanes of all tests on some suites, the longest first."""
     first = suites[0]
     each = [Lane(suite, ("lane", suite, EACH)) for suite in suites]
-    return [*each, Lane(f"{first}-{ONCE}", ("lane", first, ONCE)), Lane("host", ("unit",))]
+    return [*each, Lane(f"{first}-{ONCE}", ("lane", first, ONCE)), Lane("host", ("unit", "--remaining"))]
 
 
 def run_lanes(

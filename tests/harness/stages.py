@@ -117,7 +117,7 @@ class Stages:
         """Run what is tested on every suite, with reboots in between; return whether all passed."""
         with self.appliance(suite) as appliance:
             self.boot(appliance, f"{suite}: boot")
-            paths = ["tests/unit", "tests/bus"]
+            paths = ["tests/unit", "tests/bus", "-m", "not host"]
             results = [self.pytest(appliance, f"{suite}: pure and bus tests", paths, UNIT_LIMIT)]
             arguments = ["tests/appliance", "-v", "--durations=15", "-m", f"not once and not ({LATER_BOOTS})"]
             results.append(self.pytest(appliance, f"{suite}: appliance tests", arguments, APPLIANCE_LIMIT))

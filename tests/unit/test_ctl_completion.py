@@ -212,6 +212,7 @@ def test_zsh_reads_it(zsh: str) -> None:
     subprocess.run([zsh, "-n", str(ZSH)], check=True)
 
 
+@pytest.mark.host
 def test_shellcheck() -> None:
     if not shutil.which("shellcheck"):
         pytest.skip("shellcheck is not installed")

@@ -10,6 +10,8 @@ import pytest
 
 from tests.harness.guest import FORGIVE, PASSED
 
+pytestmark = pytest.mark.host
+
 GUEST = Path(__file__).parents[1] / "harness/guest.py"
 TESTS = """
 import pathlib, pytest

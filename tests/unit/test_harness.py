@@ -11,6 +11,8 @@ import pytest
 
 from tests.harness import command, host, lanes, lock, package, source
 
+pytestmark = pytest.mark.host
+
 
 def test_next_version_is_higher_and_keeps_the_rest() -> None:
     changelog = "streamd (0.1.0) unstable; urgency=medium\n\n  * (1) thing\n"

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.host
+
 TREE = Path(__file__).parents[2]
 REQUIRED = bool(os.environ.get("STREAMD_REQUIRE_LINTERS"))
 """Set by tests/run on the host, where it has seen to it that the tools are there."""
