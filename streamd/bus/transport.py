@@ -12,6 +12,7 @@ import io
 import logging
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, Literal
 
 from dbus_next import BusType, Message, MessageType, Variant
@@ -208,8 +209,11 @@ class Bus(MessageBus):  # type: ignore[misc]
         return self.closed.done()
 
     def handle_hello(self, message: Message) -> None:
-        """Let dbus-next handle the reply to its own Hello."""
-        self._on_message(message)
+        """Let dbus-next handle the reply to its own Hello; it would take a refusal for a name."""
+        if message.message_type is MessageType.ERROR:
+            self._finalize(ConnectionRefusedError(f"the bus refuses it: {': '.join(map(str, message.body))}"))
+        else:
+            self._on_message(message)
 
     def start_writing(self, callback: Callable[[], None]) -> None:
         """Have `callback` called whenever the socket takes more."""
@@ -225,6 +229,8 @@ class Bus(MessageBus):  # type: ignore[misc]
 
     def fail(self, error: Exception | None) -> None:
         """Close the connection; `error` tells why, None that it was wanted."""
+        # Whoever waited for the reply to Hello has gone, and asyncio would complain of an error that nobody looks at.
+        self._method_return_handlers.clear()
         self._finalize(error)
 
     def _message_reader(self) -> None:
@@ -257,5 +263,7 @@ class Bus(MessageBus):  # type: ignore[misc]
         super()._finalize(err or EOFError("the connection was closed"))
         self._writer.idle.set()
         self._disconnect_future.exception()  # looked at, so that asyncio does not complain
-        self._stream.close()
+        with suppress(OSError):
+            # It tries to send what dbus-next has left in it.
+            self._stream.close()
         self._sock.close()
