@@ -51,7 +51,8 @@ class Gate:
 
 @pytest.fixture
 def complaints() -> Iterator[list[str]]:
-    yield (found := [])
+    found: list[str] = []
+    yield found
     assert found == []
 
 
