@@ -20,6 +20,7 @@ from streamd.host.network import interface_addresses, udp_ports_in_use
 from streamd.host.store import Store
 from streamd.host.systemd import Systemd, SystemdError
 from streamd.host.vitals import Ward
+from streamd.plan.address import Address, route_slice
 from streamd.plan.allocation import Allocation, allocate
 from streamd.plan.arrival import arrived, waiting
 from streamd.plan.desired import Desired, HostFacts, desire
@@ -29,7 +30,6 @@ from streamd.plan.pace import Pace
 from streamd.plan.plan import plan
 from streamd.plan.status import Moving, Statistics, Status, StepView
 from streamd.plan.step import Action, Step
-from streamd.plan.unit import Address, route_slice
 from streamd.plan.viewers import MediaView
 from streamd.reporter import Reporter
 from streamd.request import raise_problems, refuse_what_cannot_run, refused, resolve

@@ -18,6 +18,7 @@ from streamd.host.losses import LossWatch
 from streamd.host.store import Store
 from streamd.host.systemd import Systemd
 from streamd.host.vitals import Ward
+from streamd.plan.address import Address
 from streamd.plan.desired import Desired
 from streamd.plan.losses import Losses
 from streamd.plan.observed import Details, Observed
@@ -26,7 +27,7 @@ from streamd.plan.patient import patients
 from streamd.plan.progress import Report
 from streamd.plan.status import Moving, Statistics, Status
 from streamd.plan.transition import transitions
-from streamd.plan.unit import RESTART_STEPS_SINCE, Address
+from streamd.plan.unit import RESTART_STEPS_SINCE
 from streamd.route.model import Route
 
 _LOG: Final = logging.getLogger(__name__)

@@ -14,8 +14,8 @@ from streamd.bus.control import (
     InvalidConfigurationError,
     NotFoundError,
 )
+from streamd.plan.address import Address
 from streamd.plan.status import RouteStatus, State
-from streamd.plan.unit import Address
 from streamd.route.change import Kind, Refusal
 
 _REFUSALS: Final[Mapping[Kind, type[ControlError]]] = {

@@ -8,8 +8,8 @@ from typing import Final
 
 from streamd.host import journal
 from streamd.host.store import Store
+from streamd.plan.address import Address
 from streamd.plan.observed import Observed, operator_stops
-from streamd.plan.unit import Address
 from streamd.route.model import Route
 
 _LOG: Final = logging.getLogger(__name__)

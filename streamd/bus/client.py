@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from streamd.bus.connection import (
     BusError,
@@ -16,11 +16,13 @@ from streamd.bus.connection import (
     Variant,
     connect_system_bus,
 )
-from streamd.bus.document import Document
 from streamd.bus.names import BUS_NAME, DBUS_ERROR, ERROR, MANAGER, PROPERTIES, ROOT, address_path
 from streamd.bus.notice import Notice
 from streamd.bus.values import pack_table, unpack
 from streamd.bus.watch import watch
+
+if TYPE_CHECKING:
+    from streamd.bus.document import Document
 
 _QUICK: Final = 25.0
 """Seconds for what is only read."""

@@ -28,7 +28,8 @@ from streamd.bus.wire import Marshalled, documents
 from streamd.plan.status import Statistics, Status
 from streamd.plan.transition import transitions
 from streamd.route.diagnostic import Diagnostic
-from streamd.route.model import NAME_PATTERN, Settings
+from streamd.route.model import Settings
+from streamd.route.name import NAME_PATTERN
 from streamd.route.parse import SUFFIX, parse_route
 
 _VERBS: Final = ("Start", "Stop", "Restart")

@@ -10,9 +10,10 @@ from streamd import __version__
 from streamd.ctl.match import is_address, is_pattern
 from streamd.ctl.remote import is_host
 from streamd.ctl.style import plain
-from streamd.ctl.top import SORT_KEYS
 
 _ADDRESS: Final = "ROUTE[/OUTPUT]"
+SORT_KEYS: Final = ("address", "state", "bitrate", "uptime", "restarts", "pid", "cpu", "memory")
+"""What `top` sorts by."""
 SECRETS: Final = ("key", "passphrase", "streamid")
 """The keys of an output that may name a credential."""
 _HOST_HELP: Final = "run there, over ssh: [USER@]HOST"

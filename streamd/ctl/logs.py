@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from streamd.plan.unit import Address
+from streamd.plan.address import Address
 
 
 def journalctl(

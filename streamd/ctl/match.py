@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import Final
 
-from streamd.route.model import NAME_PATTERN
+from streamd.route.name import NAME_PATTERN
 
 _WILD: Final = re.compile(r"[*?[]")
 _PATTERN: Final = re.compile(r"[a-z0-9_*?!\[\]-]{1,255}")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from streamd.ctl.arguments import SORT_KEYS
 from streamd.ctl.style import Style, count, plain, rate, size, span, table
 from streamd.plan.status import WORST_FIRST, State
 
@@ -54,7 +55,6 @@ _ORDER: Final[Mapping[str, Callable[[Row], Any]]] = {
     "memory": lambda row: 1 if row.memory is None else -row.memory,
 }
 """What each key sorts by; the most interesting rows come first: what failed, what came last, what uses most."""
-SORT_KEYS: Final = tuple(_ORDER)
 _HINT: Final = "Sort: [a]ddress [s]tate [b]itrate [u]ptime [r]estarts [p]id [c]pu [m]em  [q]uit"
 _LETTERS: Final = {name[0]: name for name in SORT_KEYS}
 _HEAD: Final = ("ADDRESS", "STATE", "BIT/S", "UPTIME", "RESTARTS", "PID", "CPU%", "MEMORY", "CAUSE")

@@ -7,23 +7,18 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from streamd.ctl import properties, show
 from streamd.ctl.agent import password_agent
 from streamd.ctl.asking import ask_measured, ask_status, by_address, chosen, client, failure, one_address, pick, run
-from streamd.ctl.changing import run_add, run_cat, run_each, run_set
-from streamd.ctl.editing import run_edit
 from streamd.ctl.exits import FAILURE, NO_DAEMON, NO_SUCH_THING, NOT_RUNNING, OK, Failure
-from streamd.ctl.exporter import run_metrics
-from streamd.ctl.installing import run_install
 from streamd.ctl.journal import last_lines
-from streamd.ctl.live import run_monitor, run_top
 from streamd.ctl.logs import journalctl
 from streamd.ctl.match import is_pattern
 from streamd.ctl.printing import complain, now, print_result
 from streamd.ctl.style import Style, count
-from streamd.ctl.viewing import run_kick, run_viewers
 
 if TYPE_CHECKING:
     from streamd.bus.client import Client
@@ -203,6 +198,15 @@ def _logs(options: argparse.Namespace) -> int:
     os.execvp(argv[0], argv)  # noqa: S606
 
 
+def _of(module: str, function: str) -> Callable[[argparse.Namespace], int]:
+    """Return what carries a verb out, of a module that is imported when it is needed: all of them take their time."""
+
+    def run_it(options: argparse.Namespace) -> int:
+        return int(getattr(import_module(f"streamd.ctl.{module}"), function)(options))
+
+    return run_it
+
+
 RUN: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
     "list": _list,
     "status": _status,
@@ -213,19 +217,19 @@ RUN: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
     "start": _act,
     "stop": _act,
     "restart": _act,
-    "enable": run_each,
-    "disable": run_each,
-    "add": run_add,
-    "set": run_set,
-    "rm": run_each,
-    "edit": run_edit,
-    "cat": run_cat,
+    "enable": _of("changing", "run_each"),
+    "disable": _of("changing", "run_each"),
+    "add": _of("changing", "run_add"),
+    "set": _of("changing", "run_set"),
+    "rm": _of("changing", "run_each"),
+    "edit": _of("editing", "run_edit"),
+    "cat": _of("changing", "run_cat"),
     "logs": _logs,
-    "monitor": run_monitor,
-    "metrics": run_metrics,
-    "top": run_top,
-    "viewers": run_viewers,
-    "kick": run_kick,
-    "install-mediamtx": run_install,
+    "monitor": _of("live", "run_monitor"),
+    "metrics": _of("exporter", "run_metrics"),
+    "top": _of("live", "run_top"),
+    "viewers": _of("viewing", "run_viewers"),
+    "kick": _of("viewing", "run_kick"),
+    "install-mediamtx": _of("installing", "run_install"),
 }
 """What carries out each verb; returns the exit status. Raises: Failure."""

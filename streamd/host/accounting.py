@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from streamd.plan.unit import ROOT_SLICE, Address, route_slice
+from streamd.plan.address import Address, route_slice
+from streamd.plan.unit import ROOT_SLICE
 
 _TREES: Final = (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))
 """Where version 2 is mounted on a host that still has controllers of version 1, and on all others."""

@@ -13,11 +13,12 @@ from streamd.host import journal
 from streamd.host.credentials import write_preset
 from streamd.host.store import Store
 from streamd.host.systemd import Systemd, SystemdError
+from streamd.plan.address import Address
 from streamd.plan.desired import Desired
 from streamd.plan.observed import Observed, ObservedUnit
 from streamd.plan.pace import Pace
 from streamd.plan.step import Action, Step
-from streamd.plan.unit import Address, DesiredUnit
+from streamd.plan.unit import DesiredUnit
 
 _LOG: Final = logging.getLogger(__name__)
 RETRY: Final = 5.0

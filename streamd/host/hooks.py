@@ -20,6 +20,7 @@ from streamd.host.credentials import read_secret
 from streamd.host.outbox import Outbox
 from streamd.host.store import Store, write_atomically
 from streamd.host.systemd import Systemd, SystemdError
+from streamd.plan.address import Address
 from streamd.plan.hooks import (
     Event,
     Kind,
@@ -31,7 +32,6 @@ from streamd.plan.hooks import (
     unit_instance,
 )
 from streamd.plan.status import Status
-from streamd.plan.unit import Address
 from streamd.route.hooks import shown_url, url_fault
 from streamd.route.model import Credential, Hooks, UnitHook, WebHook
 

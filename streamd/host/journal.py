@@ -14,10 +14,10 @@ from typing import Final
 
 from systemd import journal
 
+from streamd.plan.address import Address
 from streamd.plan.hooks import Event
 from streamd.plan.status import State
 from streamd.plan.transition import Transition
-from streamd.plan.unit import Address
 from streamd.route.diagnostic import Diagnostic
 
 UNIT_PLANNED: Final = "5e1bb2f0c0f94a4a9d5ea3b3c4f1a7d1"

@@ -14,9 +14,10 @@ from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any, Final
 
 from streamd.bus.connection import BusError, Connection, Message, Variant
+from streamd.plan.address import Address
 from streamd.plan.observed import Details, Observed, ObservedUnit
 from streamd.plan.status import UnitStatus
-from streamd.plan.unit import RESTART_STEPS_SINCE, UNIT_PATTERNS, Address, Property
+from streamd.plan.unit import RESTART_STEPS_SINCE, UNIT_PATTERNS, Property
 
 _LOG: Final = logging.getLogger(__name__)
 _NAME: Final = "org.freedesktop.systemd1"

@@ -9,6 +9,7 @@ from typing import Final
 
 from streamd.host.endings import Endings, Lines
 from streamd.host.progress import ProgressChannel
+from streamd.plan.address import Address
 from streamd.plan.cause import stalled
 from streamd.plan.health import Verdict, Vitals, judge_input, judge_output
 from streamd.plan.observed import Details, Observed
@@ -16,7 +17,6 @@ from streamd.plan.pace import Pace
 from streamd.plan.patient import Patient
 from streamd.plan.progress import Meter, advance
 from streamd.plan.status import State
-from streamd.plan.unit import Address
 
 _SETTLED: Final = 30_000_000
 """µs after which a unit that did not get going would have been seen by the daemon before this one."""

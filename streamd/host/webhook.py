@@ -19,7 +19,7 @@ from typing import Any, Final
 import httpx
 
 from streamd import __version__
-from streamd.plan.unit import Address
+from streamd.plan.address import Address
 
 _LOG: Final = logging.getLogger(__name__)
 CREDENTIAL: Final = "calls"

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from streamd.plan.address import Address
 from streamd.plan.cause import Cause
 from streamd.plan.status import OutputStatus, RouteStatus, State, Status
-from streamd.plan.unit import Address
 from streamd.plan.viewers import PathView
 from streamd.route.model import Relay
 

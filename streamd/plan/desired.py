@@ -6,10 +6,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from streamd.plan.address import Address
 from streamd.plan.allocation import Allocation
 from streamd.plan.ffmpeg import Command, Endpoint, MediaPath, ingest_command, output_command, watch_command
 from streamd.plan.status import State
-from streamd.plan.unit import BY_MEDIAMTX, Address, DesiredUnit
+from streamd.plan.unit import BY_MEDIAMTX, DesiredUnit
 from streamd.route.claims import Claim, input_claim, output_claim, with_port
 from streamd.route.model import (
     Credential,

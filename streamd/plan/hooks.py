@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from enum import Enum, StrEnum, auto
 from typing import Any, Final
 
+from streamd.plan.address import Address
 from streamd.plan.status import FAILING, OutputStatus, RouteStatus, State, Status
-from streamd.plan.unit import Address
 
 _CONTROL: Final = dict.fromkeys((*range(32), *range(127, 160), 0x2028, 0x2029), " ")
 _ENVIRONMENT: Final = str.maketrans({char: f"\\{char}" for char in '\\"$`'})

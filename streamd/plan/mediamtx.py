@@ -16,10 +16,10 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from streamd.plan.address import Address
 from streamd.plan.desired import Desired
 from streamd.plan.observed import Observed
 from streamd.plan.status import State
-from streamd.plan.unit import Address
 from streamd.route.model import Listen, MediaServer, PublishSource, PullSource, Route, Settings
 from streamd.route.publish import NEVER_PATHS
 

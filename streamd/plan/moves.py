@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Final
 
+from streamd.plan.address import Address
 from streamd.plan.desired import Desired
 from streamd.plan.observed import Observed
 from streamd.plan.step import Action, Step
-from streamd.plan.unit import Address
 
 CHANGED: Final = "its relay changed"
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
+from streamd.plan.address import Address, route_slice
 from streamd.plan.status import UnitStatus
-from streamd.plan.unit import BY_MEDIAMTX, ROOT_SLICE, Address, Fingerprint, route_slice
+from streamd.plan.unit import BY_MEDIAMTX, ROOT_SLICE, Fingerprint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from streamd.plan.address import Address
 from streamd.plan.allocation import Allocation
 from streamd.plan.cause import Cause, Failure
 from streamd.plan.desired import Absent, Desired, input_url, without_password
 from streamd.plan.health import Verdict
 from streamd.plan.observed import Details, Observed, ObservedUnit
 from streamd.plan.status import NO_TROUBLE, OutputStatus, RouteStatus, State, Status, Trouble, UnitStatus
-from streamd.plan.unit import Address
 from streamd.route.diagnostic import Diagnostic
 from streamd.route.model import (
     FileSource,

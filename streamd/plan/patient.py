@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from streamd.plan.address import Address
 from streamd.plan.overview import source_kind, target_kind
-from streamd.plan.unit import Address
 from streamd.route.model import PublishSource, PullSource, Relay, Route, Settings, SrtMode, SrtSource, SrtTarget
 
 PULL_TIMEOUT: Final = 20_000_000

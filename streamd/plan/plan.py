@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Final
 
+from streamd.plan.address import Address
 from streamd.plan.desired import Desired
 from streamd.plan.moves import moved
 from streamd.plan.observed import Observed, ObservedUnit
 from streamd.plan.status import State
 from streamd.plan.step import Action, Step
-from streamd.plan.unit import Address, DesiredUnit
+from streamd.plan.unit import DesiredUnit
 
 _NONE: Final[Mapping[str, str]] = {}
 

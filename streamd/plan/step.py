@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from streamd.plan.address import Address
 from streamd.plan.status import StepView
-from streamd.plan.unit import Address, DesiredUnit
+from streamd.plan.unit import DesiredUnit
 
 
 class Action(StrEnum):

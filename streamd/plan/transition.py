@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from streamd.plan.address import Address
 from streamd.plan.status import FAILING, OutputStatus, RouteStatus, State, Status
-from streamd.plan.unit import Address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
+from streamd.plan.address import Address, route_slice
 from streamd.plan.ffmpeg import Command
 from streamd.plan.pace import Pace, delays
 from streamd.route.model import Credential, Limits
@@ -40,7 +41,6 @@ INFINITY: Final = 2**64 - 1
 """How systemd's D-Bus properties of type t say "no limit"."""
 DEFAULT_TASKS: Final = 256
 
-_UNIT: Final = re.compile(r"streamd-(?:ingest@(?P<ingest>[^:]+)|output@(?P<route>[^:]+):(?P<output>[^:]+))\.service")
 _FINGERPRINT: Final = re.compile(r"\[([0-9a-f]{12})\.([0-9a-f]{8})\.([0-9a-f]{8})\]$")
 
 BY_MEDIAMTX: Final = " by MediaMTX"
@@ -49,37 +49,6 @@ BY_MEDIAMTX: Final = " by MediaMTX"
 PropertyValue = object
 Property = tuple[str, str, PropertyValue]
 """Name, D-Bus signature and value of one unit property."""
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Address:
-    """A unit in streamd's own words: ROUTE is its ingest, ROUTE/OUTPUT an output."""
-
-    route: str
-    output: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.route}/{self.output}" if self.output else self.route
-
-    @property
-    def unit(self) -> str:
-        """Return the name of the unit."""
-        if self.output:
-            return f"streamd-output@{self.route}:{self.output}.service"
-        return f"streamd-ingest@{self.route}.service"
-
-    @classmethod
-    def of_unit(cls, name: str) -> Address | None:
-        """Return the address that belongs to a unit's name, None when it is not one of ours."""
-        found = _UNIT.fullmatch(name)
-        if not found:
-            return None
-        return cls(found["ingest"] or found["route"], found["output"] or "")
-
-
-def route_slice(route: str) -> str:
-    """Return the slice of a route; systemd reads a bare dash in a slice's name as one more level."""
-    return f"streamd-{route.replace('-', chr(92) + 'x2d')}.slice"
 
 
 @dataclass(frozen=True, slots=True)

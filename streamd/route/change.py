@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from streamd.route.diagnostic import Diagnostic
 from streamd.route.merge import REMOVED
-from streamd.route.model import NAME_PATTERN
+from streamd.route.name import NAME_PATTERN
 from streamd.route.parse import NAME_RULE
 
 _MAX_DEPTH: Final = 8

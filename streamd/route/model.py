@@ -6,12 +6,9 @@ Secrets never appear in these values: a `Credential` only names one.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
-
-NAME_PATTERN: Final = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?")
 
 
 class Relay(StrEnum):

@@ -12,7 +12,8 @@ from streamd.route.fields import Report, Table
 from streamd.route.hooks import HOOK_KEYS, parse_hooks
 from streamd.route.mask import ShownLines
 from streamd.route.merge import Merged, merge_documents
-from streamd.route.model import NAME_PATTERN, Output, PullSource, Relay, Route, Settings
+from streamd.route.model import Output, PullSource, Relay, Route, Settings
+from streamd.route.name import NAME_PATTERN
 from streamd.route.publish import NEVER_PATHS
 from streamd.route.scanner import KeyPath, dotted
 from streamd.route.source import parse_input

@@ -35,11 +35,12 @@ from streamd.bus.transport import marshal
 from streamd.bus.tree import addresses, build
 from streamd.daemon import spare_collector
 from streamd.host.vitals import Ward
+from streamd.plan.address import Address, route_slice
 from streamd.plan.observed import Details, Observed, ObservedUnit
 from streamd.plan.patient import Patient
 from streamd.plan.progress import Report
 from streamd.plan.status import Moving, Statistics, Status, UnitStatus
-from streamd.plan.unit import ROOT_SLICE, Address, route_slice
+from streamd.plan.unit import ROOT_SLICE
 from streamd.reporter import Reporter
 from tests.bus.conftest import start_bus
 from tests.bus.stage import STATUS, output, route, stage

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from streamd.plan.address import Address
 from streamd.plan.allocation import Allocation, allocate
 from streamd.plan.desired import Desired, HostFacts, desire
 from streamd.plan.observed import Observed, ObservedUnit
-from streamd.plan.unit import Address
 from streamd.route.model import Input, Output, Route, Settings, Source, Target, UdpSource, UdpTarget
 
 SETTINGS = Settings()
@@ -39,7 +39,8 @@ def running(wanted: Desired) -> Observed:
 
 
 def slices(*routes: str) -> dict[str, ObservedUnit]:
-    from streamd.plan.unit import ROOT_SLICE, route_slice
+    from streamd.plan.address import route_slice
+    from streamd.plan.unit import ROOT_SLICE
 
     names = [ROOT_SLICE, *(route_slice(name) for name in routes)]
     return {name: ObservedUnit(name=name, sub="active") for name in names}

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from streamd.plan.address import Address
 from streamd.plan.arrival import arrived, waiting
 from streamd.plan.status import OutputStatus, RouteStatus, State, Status, Trouble, UnitStatus
-from streamd.plan.unit import Address
 from streamd.plan.viewers import PathView
 
 SECOND = 1_000_000

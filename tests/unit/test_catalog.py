@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
+from streamd.plan.address import Address
 from streamd.plan.status import State
 from streamd.plan.transition import Transition
-from streamd.plan.unit import Address
 from streamd.route.diagnostic import Diagnostic, Span
 
 CATALOG = Path(__file__).parents[2] / "units/catalog/streamd.catalog"

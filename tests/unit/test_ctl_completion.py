@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 
 from streamd.bus.schema import interfaces
-from streamd.ctl.arguments import VERBS, make_parser
-from streamd.ctl.top import SORT_KEYS
+from streamd.ctl.arguments import SORT_KEYS, VERBS, make_parser
 
 ROOT = Path(__file__).parents[2]
 NAMES = ["studio-a", "studio-a/youtube", "studio-a/1st_rack", "pub", "pub/youtube"]

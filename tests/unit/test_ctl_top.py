@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from streamd.ctl.arguments import SORT_KEYS
 from streamd.ctl.screen import split_keys
 from streamd.ctl.style import Style, bitrate, rate, size
 from streamd.ctl.top import (
-    SORT_KEYS,
     Row,
     View,
     arrange,

@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Collection
 
 from streamd.host.endings import Endings
+from streamd.plan.address import Address
 from streamd.plan.cause import Cause, stalled
 from streamd.plan.observed import Details
 from streamd.plan.pace import HEALTHY, Pace
 from streamd.plan.patient import Patient
 from streamd.plan.status import UnitStatus
-from streamd.plan.unit import Address
 
 ADDRESS = Address("a", "x")
 UNIT = ADDRESS.unit

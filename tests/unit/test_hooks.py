@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from streamd.host.store import Store
+from streamd.plan.address import Address
 from streamd.plan.hooks import (
     Event,
     Kind,
@@ -21,7 +22,6 @@ from streamd.plan.hooks import (
     hook_unit,
 )
 from streamd.plan.status import OutputStatus, RouteStatus, State, Status, Trouble, UnitStatus
-from streamd.plan.unit import Address
 
 PAGE = Path(__file__).parents[2] / "debian/man/streamd.8"
 EVENT = Event(kind=Kind.FAILURE, address=Address("a"), state=State.FAILED, previous="")

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from streamd.plan.address import Address
 from streamd.plan.desired import Desired, HostFacts
 from streamd.plan.mediamtx import fetched_by, paths_of
 from streamd.plan.observed import Observed
 from streamd.plan.plan import plan
 from streamd.plan.status import State
-from streamd.plan.unit import Address
 from streamd.route.model import PullSource, Relay, Route, Source
 from tests.unit.make import desired, route, running, udp_output, unit_of
 

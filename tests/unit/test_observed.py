@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from streamd.plan.address import route_slice
 from streamd.plan.observed import Observed, ObservedUnit, operator_stops
-from streamd.plan.unit import ROOT_SLICE, route_slice
+from streamd.plan.unit import ROOT_SLICE
 from tests.unit.make import slices, unit_of
 
 STARTED = {unit_of("a"), unit_of("a/x"), unit_of("a/y")}

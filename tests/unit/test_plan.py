@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamd.plan.address import Address
 from streamd.plan.desired import HostFacts
 from streamd.plan.observed import Observed, ObservedUnit
 from streamd.plan.plan import plan
 from streamd.plan.step import Action
-from streamd.plan.unit import Address
 from streamd.route.model import Credential, Hooks, Limits, SrtMode, SrtTarget, UnitHook
 from tests.unit.make import desired, route, running, udp_output, unit_of
 

@@ -6,9 +6,10 @@ import hashlib
 import re
 from dataclasses import astuple
 
+from streamd.plan.address import route_slice
 from streamd.plan.desired import HostFacts
 from streamd.plan.pace import Pace, delays
-from streamd.plan.unit import Fingerprint, route_slice
+from streamd.plan.unit import Fingerprint
 from streamd.route.model import Credential, Limits, SrtMode, SrtTarget
 from tests.unit.make import desired, route, udp_output, unit_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from streamd.host.accounting import Usage, usage
-from streamd.plan.unit import route_slice
+from streamd.plan.address import route_slice
 
 
 def test_each_unit_has_its_own_and_what_is_unknown_is_none(tmp_path: Path) -> None:

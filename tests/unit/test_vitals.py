@@ -10,11 +10,11 @@ import pytest
 
 from streamd.host.progress import ProgressChannel
 from streamd.host.vitals import Ward
+from streamd.plan.address import Address
 from streamd.plan.observed import Details, Observed, ObservedUnit
 from streamd.plan.patient import Patient
 from streamd.plan.progress import Report
 from streamd.plan.status import State, UnitStatus
-from streamd.plan.unit import Address
 
 MANY = 250
 
