@@ -62,6 +62,7 @@ def test_a_clean_stream_has_no_errors_and_no_output_loses_by_the_samples(stream:
         assert "sampled" not in statistics("a/one"), "nobody looks at what an output sends"
 
 
+@pytest.mark.once
 def test_losses_before_the_input_are_counted_and_told_while_it_runs(stream: Path) -> None:
     write_route("a", ROUTE)
     with Sender(stream, "127.0.0.1", 5000, skip_every=100):
@@ -75,6 +76,7 @@ def test_losses_before_the_input_are_counted_and_told_while_it_runs(stream: Path
     assert found["drops"] == 0
 
 
+@pytest.mark.once
 def test_a_stream_that_comes_by_srt_is_looked_at_too(stream: Path) -> None:
     write_route("far", '[input]\nurl = "udp://127.0.0.1:5000"\n[output.x]\nurl = "srt://127.0.0.1:5090"\n')
     write_route("near", '[input]\nurl = "srt://127.0.0.1:5090"\nmode = "listener"\n')
@@ -84,6 +86,7 @@ def test_a_stream_that_comes_by_srt_is_looked_at_too(stream: Path) -> None:
     assert (found["continuity-errors"], found["ts-errors"]) == (0, 0)
 
 
+@pytest.mark.once
 def test_a_built_in_picture_is_looked_at_too() -> None:
     write_route("a", '[input]\nurl = "test:"\n')
     wait_state("a", "running")
@@ -91,6 +94,7 @@ def test_a_built_in_picture_is_looked_at_too() -> None:
     assert (found["continuity-errors"], found["ts-errors"]) == (0, 0)
 
 
+@pytest.mark.once
 def test_what_is_no_transport_stream_is_told(stream: Path, tmp_path: Path) -> None:
     write_route("a", ROUTE)
     other = tmp_path / "not.ts"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.appliance.host import (
     CONF,
     CREDENTIALS,
@@ -33,6 +35,7 @@ def test_two_commands_make_a_stream_that_arrives() -> None:
     assert not (CONF / "show.toml").exists()
 
 
+@pytest.mark.once
 def test_a_persons_file_is_never_rewritten() -> None:
     path = write_route("a", PERSON)
     wait_active(("a", "a/x"))
@@ -60,6 +63,7 @@ def test_a_persons_file_is_never_rewritten() -> None:
     assert "# merged" in shown
 
 
+@pytest.mark.once
 def test_what_is_wrong_is_told_and_changes_nothing() -> None:
     write_route("a", PERSON)
     wait_active(("a/x",))
@@ -71,6 +75,7 @@ def test_what_is_wrong_is_told_and_changes_nothing() -> None:
     assert status()["diagnostics"] == []
 
 
+@pytest.mark.once
 def test_changes_survive_the_daemon() -> None:
     run("streamctl", "add", "b", "--input", "udp://0.0.0.0:5010")
     run("streamctl", "add", "b/x", "udp://127.0.0.1:6001")

@@ -6,6 +6,8 @@ import json
 import socket
 from pathlib import Path
 
+import pytest
+
 from tests.appliance.host import (
     CONF,
     incarnation,
@@ -24,6 +26,8 @@ from tests.appliance.host import (
     wait_until,
     write_route,
 )
+
+pytestmark = pytest.mark.once
 
 ROUTE = """
 [input]

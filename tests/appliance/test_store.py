@@ -24,6 +24,8 @@ from tests.appliance.host import (
     write_route,
 )
 
+pytestmark = pytest.mark.once
+
 FALLBACK = Path("/run/streamd/fallback")
 FILLER = STATE / "filler"
 AUTO = '[input]\nurl = "udp://0.0.0.0:auto"\n[output.x]\nurl = "udp://127.0.0.1:6001"\n'

@@ -162,6 +162,7 @@ def test_a_killed_ffmpeg_sends_again_soon(stream: Path, peers: Peers) -> None:
         assert processes(others) == before
 
 
+@pytest.mark.once
 def test_an_encoder_that_goes_for_a_minute_restarts_nobody(stream: Path) -> None:
     """And a listener's caller who comes after that minute gets nothing older than a second."""
     write_credential("venue", PASSPHRASE)
@@ -197,6 +198,7 @@ def test_an_encoder_that_goes_for_a_minute_restarts_nobody(stream: Path) -> None
         assert incarnations(names) == before
 
 
+@pytest.mark.once
 def test_the_ingest_waits_for_a_late_encoder(stream: Path) -> None:
     write_route("a", route(udp_outputs((6001,))))
     wait_active(("a", "a/udp-6001"))
@@ -207,6 +209,7 @@ def test_the_ingest_waits_for_a_late_encoder(stream: Path) -> None:
     assert incarnations(("a", "a/udp-6001")) == before
 
 
+@pytest.mark.once
 def test_a_file_is_played_in_a_loop() -> None:
     """Here a file of two seconds, which a remuxing output carries on from one round to the next."""
     loop = Path("/srv/loop.ts")

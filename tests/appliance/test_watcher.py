@@ -21,6 +21,8 @@ from tests.appliance.host import (
     write_route,
 )
 
+pytestmark = pytest.mark.once
+
 OUTPUT = '[output.x]\nurl = "udp://127.0.0.1:{port}"\n'
 INPUT = '[input]\nurl = "udp://0.0.0.0:5000"\n'
 GOOD = INPUT + OUTPUT.format(port=6001)
