@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import itertools
 import logging
 import signal
 import sys
@@ -47,8 +48,8 @@ _RESCAN: Final = 30.0
 """Seconds: whatever inotify lost, and whatever failed, is looked at again after that."""
 _TICK: Final = 1.0
 """Seconds between two looks at what the FFmpegs report, which they do once a second."""
-_TEND: Final = 3.0
-"""Seconds between two questions to MediaMTX."""
+_TEND: Final = 3
+"""Ticks between two questions whether MediaMTX hangs."""
 _AFTER_FAILURE: Final = 2.0
 """Seconds between passes while systemd does not answer."""
 
@@ -187,12 +188,14 @@ async def _tick_for_ever(reconciler: Reconciler, herald: Herald) -> None:
 
 
 async def _tend_for_ever(reconciler: Reconciler) -> None:
-    while True:
-        await asyncio.sleep(_TEND)
+    for number in itertools.count(1):
+        await asyncio.sleep(_TICK)
         try:
-            await reconciler.tend()
+            await reconciler.welcome()
+            if number % _TEND == 0:
+                await reconciler.tend()
         except SystemdError as error:
-            _LOG.error("cannot restart MediaMTX: %s; trying again", error)
+            _LOG.error("cannot look after MediaMTX: %s; trying again", error)
 
 
 async def _reload(reconciler: Reconciler) -> None:

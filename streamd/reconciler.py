@@ -255,10 +255,12 @@ class Reconciler:
         if await self._mediamtx.has_hung() and await self._systemd.restart_service(SERVICE):
             _LOG.warning("MediaMTX did not answer, so it was restarted")
             self._mediamtx.forgive()
-        await self._welcome()
 
-    async def _welcome(self) -> None:
-        """Begin at once with what MediaMTX has by now; systemd alone would, but only with its next try."""
+    async def welcome(self) -> None:
+        """Begin at once with what MediaMTX has by now; systemd alone would, but only with its next try.
+
+        To be called each second: where nothing waits it asks nobody. Raises: SystemdError.
+        """
         waits = waiting(self.status, time.time_ns() // 1000)
         if waits and (forced := arrived(waits, (await self._mediamtx.view()).paths)):
             async with self._lock:

@@ -232,7 +232,10 @@ def _listener(name: str, address: Listen | None) -> dict[str, object]:
 
 def _webrtc(server: MediaServer) -> dict[str, object]:
     found = _listener("webrtc", server.webrtc)
-    return found if server.webrtc is None else found | {"webrtcLocalUDPAddress": str(server.webrtc_media)}
+    if server.webrtc is None:
+        return found
+    hosts = [server.webrtc_host] if server.webrtc_host else []
+    return found | {"webrtcLocalUDPAddress": str(server.webrtc_media), "webrtcAdditionalHosts": hosts}
 
 
 def _fetched(source: PullSource) -> dict[str, object]:

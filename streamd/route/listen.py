@@ -17,6 +17,7 @@ _LOCAL: Final = ("api", "metrics")
 """Must not be reached from the network."""
 _KEYS: Final = ("rtsp", *_OPTIONAL, "webrtc_media", *_LOCAL)
 _UDP: Final = ("srt", "webrtc_media")
+_NAME: Final = re.compile(r"(?=.{1,253}$)[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})(?:\.[A-Za-z0-9][A-Za-z0-9-]{0,62})*")
 _EXAMPLES: Final[Mapping[str, int]] = {"rtmp": 1935, "srt": 8890, "hls": 8888, "webrtc": 8889}
 
 
@@ -31,7 +32,8 @@ def parse_media_server(table: Table | None, taken: Mapping[int, str], inputs: tu
     if table is None:
         return DEFAULT
     found = {key: _listen(table, key) for key in _KEYS}
-    table.finish(_KEYS)
+    webrtc_host = _host(table, "webrtc_host")
+    table.finish((*_KEYS, "webrtc_host"))
     _check_udp(table, found, taken, inputs)
     _check_apart(table, found)
     return MediaServer(
@@ -41,6 +43,7 @@ def parse_media_server(table: Table | None, taken: Mapping[int, str], inputs: tu
         hls=found["hls"],
         webrtc=found["webrtc"],
         webrtc_media=found["webrtc_media"] or DEFAULT.webrtc_media,
+        webrtc_host=webrtc_host,
         api=found["api"] or DEFAULT.api,
         metrics=found["metrics"] or DEFAULT.metrics,
     )
@@ -68,6 +71,22 @@ def _listen(table: Table, key: str) -> Listen | None:
     else:
         return Listen(str(address), port)
     return default
+
+
+def _host(table: Table, key: str) -> str:
+    text = table.string(key)
+    if text is None:
+        return ""
+    address = parse_address(text)
+    if address is not None:
+        if address.is_multicast or address.is_loopback or address.is_unspecified:
+            table.wrong(key, 'must be an address that leads here from elsewhere, such as "203.0.113.7"')
+            return ""
+        return str(address)
+    if not _NAME.fullmatch(text) or re.fullmatch(r"[0-9.]+", text):
+        table.wrong(key, 'write one address or host name, such as "203.0.113.7" or "live.example.net"')
+        return ""
+    return text
 
 
 def _check_udp(

@@ -286,6 +286,8 @@ class MediaServer:
     webrtc: Listen | None = None
     webrtc_media: Listen = Listen("0.0.0.0", 8189)  # noqa: S104 - used only where webrtc was turned on
     """The UDP port for the media of WebRTC."""
+    webrtc_host: str = ""
+    """The address or the name that leads to this host from elsewhere, told to peers besides its own; "" is none."""
     api: Listen = Listen("127.0.0.1", 9997)
     metrics: Listen = Listen("127.0.0.1", 9998)
 

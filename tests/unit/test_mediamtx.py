@@ -9,6 +9,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,13 @@ def test_listeners_that_are_on() -> None:
     assert document["srtAddress"] == "[::]:8890"
     assert document["hlsAddress"] == "192.0.2.1:8888"
     assert document["webrtcLocalUDPAddress"] == "0.0.0.0:8189"
+
+
+def test_a_host_behind_a_router_is_told_to_webrtc_where_that_is_on() -> None:
+    assert make((1, 20, 1), server=ALL_ON)["webrtcAdditionalHosts"] == []
+    document = make((1, 20, 1), server=replace(ALL_ON, webrtc_host="live.example.net"))
+    assert document["webrtcAdditionalHosts"] == ["live.example.net"]
+    assert "webrtcAdditionalHosts" not in make((1, 20, 1), server=MediaServer(webrtc_host="live.example.net"))
 
 
 def test_the_api_is_for_whoever_knows_the_password_and_nobody_publishes() -> None:

@@ -55,6 +55,21 @@ metrics = "[::1]:9998"
     )
 
 
+@pytest.mark.parametrize("host", ["203.0.113.7", "2001:db8::7", "live.example.net", "studio-7"])
+def test_a_host_that_leads_here(host: str) -> None:
+    settings, diagnostics = parse_settings("streamd.toml", f'[mediamtx]\nwebrtc_host = "{host}"\n')
+    assert (settings.mediamtx.webrtc_host, diagnostics) == (host, ())
+
+
+@pytest.mark.parametrize(
+    "host", ["", "127.0.0.1", "::", "239.1.1.1", "203.0.113", "http://a", "a b", "a:8189", "-a", "a..b", "x" * 254]
+)
+def test_a_host_that_cannot_lead_here(host: str) -> None:
+    settings, (found,) = parse_settings("streamd.toml", f'[mediamtx]\nwebrtc_host = "{host}"\n')
+    assert settings.mediamtx.webrtc_host == ""
+    assert str(found).startswith("streamd.toml:2:15: mediamtx.webrtc_host: ")
+
+
 @pytest.mark.parametrize("text", ["", "# nothing\n", b""])
 def test_every_key_has_a_default(text: str | bytes) -> None:
     assert parse_settings("streamd.toml", text) == (Settings(), ())
@@ -71,8 +86,12 @@ def test_shipped_file_shows_the_defaults() -> None:
         on_recovery=(WebHook("https://alerts.example.net/streams"),),
         delay=10_000,
     )
-    assert settings == Settings(output_limits=Limits(memory=150 << 20, cpu=30, tasks=64), hooks=hooks)
-    assert len(keys.findall(text)) == 18
+    assert settings == Settings(
+        output_limits=Limits(memory=150 << 20, cpu=30, tasks=64),
+        hooks=hooks,
+        mediamtx=MediaServer(webrtc_host="203.0.113.7"),
+    )
+    assert len(keys.findall(text)) == 19
 
 
 @pytest.mark.parametrize(
