@@ -30,6 +30,10 @@ _NEXT: Final = _SYNCHRONOUS | _DAMAGED | _PID | _PAYLOAD | _COUNTER
 """What is known beforehand of a packet that has payload and follows its predecessor."""
 
 
+_STREAM_AT_LEAST: Final = 20
+"""One byte of so many is in a packet, in whatever can be called a transport stream; of noise it is about one of 170."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
     """What was found in a stretch of a stream; tallies of several stretches add up."""
@@ -57,6 +61,11 @@ class Tally:
     def is_clean(self) -> bool:
         """Tell whether nothing was wrong."""
         return not (self.continuity_errors or self.damaged or self.sync_losses)
+
+    @property
+    def is_garbage(self) -> bool:
+        """Tell whether this is no transport stream; chance makes some packets out of noise, so a few prove nothing."""
+        return self.packets * PACKET * _STREAM_AT_LEAST < self.stray
 
 
 class Scan:

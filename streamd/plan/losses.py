@@ -48,8 +48,8 @@ class Losses:
 
     @property
     def is_garbage(self) -> bool:
-        """Tell whether the last sample had no packet of a transport stream in it."""
-        return not self.is_clean and self.bad is not None and not self.bad.packets
+        """Tell whether the last sample was of no transport stream."""
+        return not self.is_clean and self.bad is not None and self.bad.is_garbage
 
     def warning(self, now: int) -> str:
         """Return one sentence for a person, empty where nothing was lost lately."""
@@ -63,7 +63,7 @@ class Losses:
 
 def _complaint(bad: Tally) -> str:
     """Return what is wrong with a sample, the worst alone."""
-    if not bad.packets:
+    if bad.is_garbage:
         return GARBAGE
     sample = f"in a sample of {_count(bad.packets, 'packet')}"
     if bad.sync_losses:

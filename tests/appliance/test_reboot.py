@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.appliance.boots import Memory, places, states, wait_running
-from tests.appliance.host import is_active, run, state, wait_active, wait_until, write_route
+from tests.appliance.host import is_active, run, state, wait_active, wait_state, wait_until, write_route
 from tests.appliance.media import make_stream
 
 STREAM = Path("/var/tmp/stream.ts")
@@ -42,7 +42,7 @@ def test_before_the_reboot() -> None:
     Path("/etc/streamd/conf.d/gone.toml").unlink()
     run("streamctl", "stop", "auto/x")
     run("systemctl", "stop", "streamd-ingest@late.service")
-    assert state("late") == "stopped"
+    wait_state("late", "stopped")
     MEMORY.write(("auto", "late"))
 
 

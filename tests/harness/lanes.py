@@ -1,6 +1,6 @@
 """Lanes: the parts of all tests that run side by side, each a run of its own with machines of its own.
 
-Tests of a machine wait for most of their time, so two machines share one host well. The first lane is shown as it goes;
+Tests of a machine wait for most of their time, so some machines share one host well. The first lane is shown as it goes;
 the others write a log, which is shown when they have ended.
 """
 
@@ -19,7 +19,7 @@ from tests.harness.command import HarnessError, say
 from tests.harness.host import Cache
 
 AT_ONCE = 3
-"""Machines that run side by side; with three, tests of two processors met limits of time that are not their subject."""
+"""Machines that run side by side; all of them keep two processors busy."""
 END_LIMIT = 30.0
 """Seconds that a lane has to end and clean up when it is asked to."""
 

@@ -119,7 +119,7 @@ class Stages:
             self.boot(appliance, f"{suite}: boot")
             paths = ["tests/unit", "tests/bus", "-m", "not host"]
             results = [self.pytest(appliance, f"{suite}: pure and bus tests", paths, UNIT_LIMIT)]
-            arguments = ["tests/appliance", "-v", "--durations=0", "-m", f"not once and not ({LATER_BOOTS})"]
+            arguments = ["tests/appliance", "-v", "--durations=15", "-m", f"not once and not ({LATER_BOOTS})"]
             results.append(self.pytest(appliance, f"{suite}: appliance tests", arguments, APPLIANCE_LIMIT))
             results += self.later_boots(suite, appliance)
         return all(results)
@@ -153,7 +153,7 @@ class Stages:
         self.self_test(suite)
         with self.appliance(suite) as appliance:
             self.boot(appliance, f"{suite}: boot")
-            arguments = ["tests/appliance", "-v", "--durations=0", "-m", "once"]
+            arguments = ["tests/appliance", "-v", "--durations=15", "-m", "once"]
             return self.pytest(appliance, f"{suite}: tests that run once", arguments, APPLIANCE_LIMIT)
 
     def script(self, suite: str, path: str, limit: float, *arguments: str) -> int:

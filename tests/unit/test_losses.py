@@ -40,6 +40,8 @@ def test_samples_add_up() -> None:
             "what arrives is not all MPEG-TS: 1200 bytes of something else in a sample of 700 packets",
         ),
         (Tally(sync_losses=1, stray=2000), "what arrives is no MPEG-TS"),
+        # As chance has it: bytes that were seen on the way of an encoder of something else.
+        (Tally(packets=10, sync_losses=6, stray=120258, damaged=3), "what arrives is no MPEG-TS"),
     ],
 )
 def test_a_sample_that_is_not_clean_is_a_warning(tally: Tally, text: str) -> None:
