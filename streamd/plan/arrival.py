@@ -19,8 +19,12 @@ SOON: Final = 1_000_000
 """µs: whose next try is not farther away is left to systemd."""
 _LATE: Final = 2_000_000
 """µs that a process may need to end, after it was told that the stream is not there."""
-_NOT_THERE: Final = frozenset({Cause.ABSENT.value, Cause.INPUT_LOST.value, Cause.REFUSED.value})
-"""Reasons that are over when MediaMTX has the stream."""
+_NOT_THERE: Final = frozenset(
+    cause.value for cause in (Cause.ABSENT, Cause.INPUT_LOST, Cause.REFUSED, Cause.CONNECTION_LOST, Cause.UNKNOWN)
+)
+"""Reasons that may be over when MediaMTX has the stream anew: how FFmpeg tells of its death depends on the moment.
+Where it was the far end after all, the next try fails while the stream is there, and is not helped again.
+"""
 
 
 def waiting(status: Status, now: int) -> dict[Address, int]:

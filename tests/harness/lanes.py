@@ -1,7 +1,7 @@
 """Lanes: the parts of all tests that run side by side, each a run of its own with machines of its own.
 
-Tests of a machine wait for most of their time, so some machines share one host well. The first lane is shown as it goes;
-the others write a log, which is shown when they have ended.
+Tests of a machine wait for most of their time, so some machines share one host well. The first lane is shown as it
+goes; the others write a log, which is shown when they have ended.
 """
 
 from __future__ import annotations

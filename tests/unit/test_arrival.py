@@ -53,6 +53,12 @@ def test_an_output_need_not_wait_once_the_stream_is_back() -> None:
     assert found(ROUTE) == {OUTPUT.unit.unit}
 
 
+@pytest.mark.parametrize("reason", ["absent", "input-lost", "refused", "connection-lost", "unknown"])
+def test_however_ffmpeg_told_of_the_death(reason: str) -> None:
+    output = replace(OUTPUT, trouble=replace(LOST, reason=reason))
+    assert found(replace(ROUTE, outputs=(output,)), READY) == {output.unit.unit}
+
+
 @pytest.mark.parametrize(
     "output",
     [
