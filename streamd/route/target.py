@@ -7,6 +7,7 @@ from typing import Final
 from streamd.route.fields import CREDENTIAL_FOLDER, Table
 from streamd.route.model import (
     Credential,
+    Engine,
     Output,
     RtmpTarget,
     RtspTarget,
@@ -28,16 +29,19 @@ from streamd.route.url import (
     unknown_scheme,
 )
 
-_COMMON: Final = ("url", "description", "enabled", "limits", "stall_timeout")
+_COMMON: Final = ("url", "description", "enabled", "limits", "stall_timeout", "engine")
 _KEYS: Final = {
     "udp": ("ttl", "interface"),
-    "srt": ("mode", "latency", "passphrase", "streamid"),
+    "srt": ("mode", "latency", "passphrase", "streamid", "allow_visible_password"),
     "rtmp": ("key", "tls_verify"),
     "rtsp": ("transport", "allow_visible_password"),
 }
 STALL_RANGE: Final = (5_000, 600_000)
 """ms of stall_timeout: FFmpeg reports once a second, and some seconds' silence are no stall."""
-_WORDS: Final = {"key": "stream key", "streamid": "stream id"}
+UNCARRIED: Final = "&%"
+"""Characters that cannot stand in a value for srt-live-transmit: & ends it, and % is decoded by some versions only."""
+_LOWEST_PORT: Final = 1024
+_WORDS: Final = {"key": "stream key", "streamid": "stream id", "passphrase": "passphrase"}
 _KINDS: Final = {"udp": "udp", "srt": "srt", "rtmp": "rtmp", "rtmps": "rtmp", "rtsp": "rtsp", "rtsps": "rtsp"}
 _NOT_OF_OUTPUTS: Final = {
     "source": "source is for udp inputs",
@@ -53,6 +57,7 @@ def parse_output(table: Table, name: str, settings: Settings) -> Output | None:
     enabled = table.boolean("enabled")
     limits = table.limits()
     stall_timeout = table.timeout("stall_timeout", *STALL_RANGE)
+    engine = table.choice("engine", Engine) or Engine.FFMPEG
     if url is None and not table.has("url"):
         table.missing("url", 'missing, write url = "srt://HOST:PORT" or another address')
     kind = _KINDS.get(scheme_of(url), "") if url is not None else ""
@@ -67,11 +72,13 @@ def parse_output(table: Table, name: str, settings: Settings) -> Output | None:
     if kind == "udp":
         target = _udp(table, url, settings)
     elif kind == "srt":
-        target = _srt(table, url, name, settings)
+        target = _srt(table, url, name, settings, engine)
     elif kind == "rtmp":
         target = _rtmp(table, url, name)
     else:
         target = _rtsp(table, url)
+    if engine is Engine.SRT_LIVE_TRANSMIT and kind != "srt":
+        table.wrong("engine", f'srt-live-transmit is for srt outputs, this one is {kind}, write "ffmpeg" or remove it')
     table.finish((*_COMMON, *_KEYS[kind]), _elsewhere(kind))
     if target is None:
         return None
@@ -132,10 +139,11 @@ def _udp(table: Table, url: str, settings: Settings) -> UdpTarget | None:
     return UdpTarget(host=parts.host, port=port, ttl=ttl, interface=interface)
 
 
-def _srt(table: Table, url: str, name: str, settings: Settings) -> SrtTarget | None:
+def _srt(table: Table, url: str, name: str, settings: Settings, engine: Engine) -> SrtTarget | None:
     latency = table.duration("latency", *LATENCY_RANGE)
     passphrase = table.credential("passphrase", name)
     streamid = _streamid(table, name)
+    visible = table.boolean("allow_visible_password") or False
     where = _host_port(table, url, "srt", 9000)
     if where is None:
         table.accept(("mode",))
@@ -148,7 +156,41 @@ def _srt(table: Table, url: str, name: str, settings: Settings) -> SrtTarget | N
         table.wrong(
             "url", f"must have another port than {port}, MediaMTX's ({key} in the [mediamtx] table of streamd.toml)"
         )
-    return SrtTarget(host=parts.host, port=port, mode=mode, latency=latency, passphrase=passphrase, streamid=streamid)
+    target = SrtTarget(
+        host=parts.host,
+        port=port,
+        mode=mode,
+        latency=latency,
+        passphrase=passphrase,
+        streamid=streamid,
+        engine=engine,
+        allow_visible_password=visible,
+    )
+    if engine is Engine.SRT_LIVE_TRANSMIT:
+        _check_srt_live_transmit(table, target)
+    elif table.has("allow_visible_password"):
+        table.misplaced(
+            "allow_visible_password", 'is for engine = "srt-live-transmit", ffmpeg hides a passphrase, remove it'
+        )
+    return target
+
+
+def _check_srt_live_transmit(table: Table, target: SrtTarget) -> None:
+    """Report what FFmpeg can do for an output by SRT and srt-live-transmit cannot."""
+    for key, value in (("passphrase", target.passphrase), ("streamid", target.streamid)):
+        if isinstance(value, Credential) and not target.allow_visible_password:
+            message = (
+                f"srt-live-transmit takes a {_WORDS[key]} only as an argument, which every user of this host can read,"
+                ' write engine = "ffmpeg" to hide it, or allow_visible_password = true to accept that'
+            )
+            table.wrong(key, message)
+    if isinstance(target.streamid, str) and any(char in target.streamid for char in UNCARRIED):
+        table.wrong(
+            "streamid", 'must not contain & or % with srt-live-transmit, remove them or write engine = "ffmpeg"'
+        )
+    if target.port < _LOWEST_PORT:
+        message = f"must have a port from {_LOWEST_PORT} for srt-live-transmit, which takes none below"
+        table.wrong("url", f'{message}, or write engine = "ffmpeg"')
 
 
 def _media_ports(settings: Settings) -> dict[int, str]:
