@@ -22,7 +22,7 @@ _IP_PKTINFO: Final = 8
 _BUFFER: Final = 4 << 20
 """Bytes asked for: some two thousand units report once a second."""
 _MOST: Final = 2048
-"""Bytes of a datagram that are looked at; a report of FFmpeg's has 200 to 400, one of srt-live-transmit's 700 to 900."""
+"""Bytes of a datagram that are looked at; FFmpeg's reports have 200 to 400, srt-live-transmit's 700 to 900."""
 _TO_ALL: Final = socket.inet_aton("127.255.255.255")
 _BATCH: Final = 10_000
 """Datagrams that are read in one go: a flood of them must not keep the daemon."""

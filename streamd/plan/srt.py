@@ -3,8 +3,8 @@
 It writes its statistics to a file or to its standard output, after so many packets each time. A file would grow for
 ever; a pipe that nobody reads would stop the media. So a helper makes the standard output a UDP socket that leads to
 the progress channel, and then becomes srt-live-transmit: no process is left of it, and nothing of the unit depends on
-the daemon. The helper also adds the secrets to the address, which srt-live-transmit takes in no other way; so they stand in
-the arguments of the process, though not in those of the unit.
+the daemon. The helper also adds the secrets to the address, which srt-live-transmit takes in no other way; so they
+stand in the arguments of the process, though not in those of the unit.
 """
 
 from __future__ import annotations

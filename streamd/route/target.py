@@ -29,10 +29,10 @@ from streamd.route.url import (
     unknown_scheme,
 )
 
-_COMMON: Final = ("url", "description", "enabled", "limits", "stall_timeout", "engine")
+_COMMON: Final = ("url", "description", "enabled", "limits", "stall_timeout")
 _KEYS: Final = {
     "udp": ("ttl", "interface"),
-    "srt": ("mode", "latency", "passphrase", "streamid", "allow_visible_password"),
+    "srt": ("mode", "latency", "passphrase", "streamid", "engine", "allow_visible_password"),
     "rtmp": ("key", "tls_verify"),
     "rtsp": ("transport", "allow_visible_password"),
 }
@@ -57,7 +57,6 @@ def parse_output(table: Table, name: str, settings: Settings) -> Output | None:
     enabled = table.boolean("enabled")
     limits = table.limits()
     stall_timeout = table.timeout("stall_timeout", *STALL_RANGE)
-    engine = table.choice("engine", Engine) or Engine.FFMPEG
     if url is None and not table.has("url"):
         table.missing("url", 'missing, write url = "srt://HOST:PORT" or another address')
     kind = _KINDS.get(scheme_of(url), "") if url is not None else ""
@@ -72,13 +71,11 @@ def parse_output(table: Table, name: str, settings: Settings) -> Output | None:
     if kind == "udp":
         target = _udp(table, url, settings)
     elif kind == "srt":
-        target = _srt(table, url, name, settings, engine)
+        target = _srt(table, url, name, settings)
     elif kind == "rtmp":
         target = _rtmp(table, url, name)
     else:
         target = _rtsp(table, url)
-    if engine is Engine.SRT_LIVE_TRANSMIT and kind != "srt":
-        table.wrong("engine", f'srt-live-transmit is for srt outputs, this one is {kind}, write "ffmpeg" or remove it')
     table.finish((*_COMMON, *_KEYS[kind]), _elsewhere(kind))
     if target is None:
         return None
@@ -139,10 +136,11 @@ def _udp(table: Table, url: str, settings: Settings) -> UdpTarget | None:
     return UdpTarget(host=parts.host, port=port, ttl=ttl, interface=interface)
 
 
-def _srt(table: Table, url: str, name: str, settings: Settings, engine: Engine) -> SrtTarget | None:
+def _srt(table: Table, url: str, name: str, settings: Settings) -> SrtTarget | None:
     latency = table.duration("latency", *LATENCY_RANGE)
     passphrase = table.credential("passphrase", name)
     streamid = _streamid(table, name)
+    engine = table.choice("engine", Engine) or Engine.FFMPEG
     visible = table.boolean("allow_visible_password") or False
     where = _host_port(table, url, "srt", 9000)
     if where is None:
@@ -168,10 +166,6 @@ def _srt(table: Table, url: str, name: str, settings: Settings, engine: Engine) 
     )
     if engine is Engine.SRT_LIVE_TRANSMIT:
         _check_srt_live_transmit(table, target)
-    elif table.has("allow_visible_password"):
-        table.misplaced(
-            "allow_visible_password", 'is for engine = "srt-live-transmit", ffmpeg hides a passphrase, remove it'
-        )
     return target
 
 
