@@ -1,12 +1,10 @@
-"""Outputs whose engine is srt-live-transmit: the same stream, states and causes as FFmpeg's, and how the connection is."""
+"""Outputs whose engine is srt-live-transmit: stream, states and causes as FFmpeg's are, and how the connection is."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +87,7 @@ def test_a_caller_and_a_listener_send_all_and_tell_how_the_connection_is(stream:
             shown = run("streamctl", "status", "a/caller").stdout
             assert "srt caller by srt-live-transmit" in shown
             assert "RTT: " in shown, shown
-            assert "RTT" in run("streamctl", "top", "--once").stdout
+            assert "RTT" in run("streamctl", "top", "--batch", "--iterations", "1").stdout
             assert 'streamd_output_srt_rtt_seconds{route="a",output="caller"} ' in run("streamctl", "metrics").stdout
             assert intact(caller)
             assert intact(listener)
@@ -185,11 +183,7 @@ def test_a_name_and_a_port_that_are_not_to_be_had(stream: Path) -> None:
     del stream
     name = CALLER.replace("127.0.0.1", "nowhere.invalid")
     write_route("a", INPUT + name + LISTENER)
-    write_route("b", f'[input]\nurl = "srt://0.0.0.0:5001"\nmode = "listener"\n{LISTENER.replace("9100", "9101")}')
-    wait_state("b/listener", "starved")
     wait_until(lambda: status("a/caller")["reason"] == "name-not-found", 30, f"the cause of {status('a/caller')}")
-    process = run("pgrep", "-f", "srt-live-transmit.*9100", check=False)
-    assert process.stdout.strip()
     # Outside of all routes somebody has the port.
     run("systemctl", "stop", unit_of("a/listener"))
     wait_state("a/listener", "stopped")
@@ -231,15 +225,6 @@ def test_a_passphrase_needs_permission_and_is_in_no_place_but_the_arguments(stre
     write_credential("venue", "another-passphrase")
     with SrtReceiver(stream, "127.0.0.1", 9000, mode="listener", passphrase=PASSPHRASE, hidden=True):
         wait_until(lambda: status("a/caller")["reason"] == "passphrase", 40, "the cause of a wrong one")
-
-
-@contextmanager
-def frozen(pid: int) -> Iterator[None]:
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 def test_one_that_hangs_is_restarted(stream: Path) -> None:
