@@ -167,6 +167,7 @@ def advance(meter: Meter | None, report: Report, at: int) -> Meter:
         moving_since=at if broke else meter.moving_since,
         # A break is no slowness: what is measured begins anew.
         samples=(sample,) if broke else _kept(meter.samples, sample),
+        pause=pause,
     )
 
 

@@ -43,8 +43,6 @@ def srt_command(target: SrtTarget, *, relay: Endpoint, progress: Endpoint) -> Co
         "mode": target.mode.value,
         "latency": target.latency,
         "conntimeo": CONNECT_TIMEOUT if target.mode is SrtMode.CALLER else None,
-        # libsrt wants to be told whether this address takes IPv4 too.
-        "ipv6only": 0 if target.mode is SrtMode.LISTENER and target.host == "::" else None,
         "streamid": target.streamid if isinstance(target.streamid, str) else None,
     }
     secrets = [("passphrase", target.passphrase), ("streamid", target.streamid)]
