@@ -212,7 +212,7 @@ def test_a_passphrase_needs_permission_and_is_in_no_place_but_the_arguments(stre
     write_route("a", INPUT + encrypted + "allow_visible_password = true\n")
     with (
         Sender(stream, "127.0.0.1", 5000),
-        SrtReceiver(stream, "127.0.0.1", 9000, mode="listener", passphrase=PASSPHRASE, hidden=True) as receiver,
+        SrtReceiver(stream, "127.0.0.1", 9000, mode="listener", passphrase=PASSPHRASE) as receiver,
     ):
         wait_state("a/caller", "running", 40)
         receiver.wait_for(PER_SECOND)
@@ -224,7 +224,7 @@ def test_a_passphrase_needs_permission_and_is_in_no_place_but_the_arguments(stre
         assert PASSPHRASE not in shown
         assert "srt-rtt" in counters("a/caller")
     write_credential("venue", "another-passphrase")
-    with SrtReceiver(stream, "127.0.0.1", 9000, mode="listener", passphrase=PASSPHRASE, hidden=True):
+    with SrtReceiver(stream, "127.0.0.1", 9000, mode="listener", passphrase=PASSPHRASE):
         wait_until(lambda: status("a/caller")["reason"] == "passphrase", 40, "the cause of a wrong one")
 
 
