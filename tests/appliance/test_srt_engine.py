@@ -226,6 +226,10 @@ def test_a_passphrase_needs_permission_and_is_in_no_place_but_the_arguments(stre
     write_credential("venue", "another-passphrase")
     with SrtReceiver(stream, "127.0.0.1", 9000, mode="listener", passphrase=PASSPHRASE):
         wait_until(lambda: status("a/caller")["reason"] == "passphrase", 40, "the cause of a wrong one")
+    # It has written lines now, and of who writes lines the journal notes the arguments.
+    lines = run("journalctl", "--no-pager", "-o", "verbose", "-u", unit_of("a/caller")).stdout
+    assert "REJECT" in lines
+    assert "another-passphrase" not in lines
 
 
 def test_one_that_hangs_is_restarted(stream: Path) -> None:
