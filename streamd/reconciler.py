@@ -14,6 +14,7 @@ from streamd.host import journal, notify
 from streamd.host.confd import CREDENTIALS_DIRECTORY, Configuration, Reader
 from streamd.host.credentials import drop_presets, publishers, set_credential
 from streamd.host.editor import Editor
+from streamd.host.engine import srt_live_transmit_problem
 from streamd.host.executor import RETRY, Executor
 from streamd.host.mediamtx import SERVICE, MediaMtx, api_password
 from streamd.host.network import interface_addresses, udp_ports_in_use
@@ -337,6 +338,7 @@ class Reconciler:
                 interfaces=interface_addresses(),
                 mediamtx=(await self._mediamtx.probe()).problem,
                 mediamtx_copies=self._mediamtx.installed.copies_problem,
+                srt_live_transmit=srt_live_transmit_problem(),
             ),
             stopped=stopped,
             held={file.name for file in configuration.files if file.name not in good},

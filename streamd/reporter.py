@@ -191,6 +191,8 @@ class Reporter:
             media_time=report.media or None,
             dropped=report.dropped if report.media else None,
             duplicated=report.duplicated if report.media else None,
+            send_rate=meter.send_rate(now) if meter else None,
+            link=report.link,
             drops=lost.drops,
             sampled=lost.total.packets if lost.total else None,
             continuity_errors=lost.total.continuity_errors if lost.total else None,

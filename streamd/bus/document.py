@@ -53,6 +53,7 @@ def output_document(output: OutputStatus) -> Document:
         "address": output.address,
         "kind": output.kind,
         "mode": output.mode,
+        "engine": output.engine,
         "url": output.url,
         "description": output.description,
         "enabled": output.enabled,
@@ -89,6 +90,7 @@ def statistics_document(statistics: Statistics) -> Document:
         "media-time": statistics.media_time,
         "dropped": statistics.dropped,
         "duplicated": statistics.duplicated,
+        **_link_document(statistics),
         "drops": statistics.drops,
         "sampled": statistics.sampled,
         "continuity-errors": statistics.continuity_errors,
@@ -99,6 +101,22 @@ def statistics_document(statistics: Statistics) -> Document:
         "restarts": statistics.restarts,
     }
     return {key: value for key, value in found.items() if value is not None}
+
+
+def _link_document(statistics: Statistics) -> dict[str, int | None]:
+    link = statistics.link
+    if link is None:
+        return {}
+    return {
+        "srt-rtt": link.rtt,
+        "srt-bandwidth": link.bandwidth,
+        "srt-rate": statistics.send_rate,
+        "srt-bytes": link.wire,
+        "srt-packets": link.packets,
+        "srt-lost": link.lost,
+        "srt-retransmitted": link.retransmitted,
+        "srt-dropped": link.dropped,
+    }
 
 
 def view_document(view: MediaView, routes: Collection[str] = ()) -> Document:

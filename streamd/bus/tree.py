@@ -140,6 +140,7 @@ def output_properties(output: OutputStatus) -> Properties:
         "Address": output.address,
         "Kind": output.kind,
         "Mode": output.mode,
+        "Engine": output.engine,
         "URL": output.url,
         "Description": output.description,
         "Enabled": output.enabled,

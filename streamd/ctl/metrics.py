@@ -63,6 +63,15 @@ _COUNTERS: Final = (
     _Counter("speed_ratio", "gauge", "Media time over real time in the last half minute; 1 is right.", _plain("speed")),
     _Counter("dropped_frames_total", "counter", "Frames dropped since the process began.", _plain("dropped")),
     _Counter("duplicated_frames_total", "counter", "Frames duplicated since the process began.", _plain("duplicated")),
+    _Counter("srt_rtt_seconds", "gauge", "Round-trip time of the SRT connection.", _seconds("srt-rtt")),
+    _Counter("srt_bandwidth_bits_per_second", "gauge", "What SRT takes the path to carry.", _plain("srt-bandwidth")),
+    _Counter(
+        "srt_sent_bytes_total", "counter", "Bytes sent by SRT, headers and repeats included.", _plain("srt-bytes")
+    ),
+    _Counter("srt_packets_total", "counter", "SRT packets sent, those sent again included.", _plain("srt-packets")),
+    _Counter("srt_lost_packets_total", "counter", "SRT packets that the receiver missed.", _plain("srt-lost")),
+    _Counter("srt_retransmitted_packets_total", "counter", "SRT packets sent again.", _plain("srt-retransmitted")),
+    _Counter("srt_dropped_packets_total", "counter", "SRT packets not sent, being too late.", _plain("srt-dropped")),
 )
 
 

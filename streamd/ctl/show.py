@@ -8,6 +8,7 @@ from typing import Any
 
 from streamd.ctl.style import Style, bitrate, count, plain, size, span, table
 from streamd.route.diagnostic import Diagnostic, Span
+from streamd.route.model import Engine
 
 Document = Mapping[str, Any]
 
@@ -74,6 +75,8 @@ def render_output(output: Document, style: Style, now: int) -> str:
     """Return one output, in detail."""
     title = f"{style.symbol(output['state'])} {style.paint(output['address'], 'bold')}{_dash(output)}"
     kind = f"{output['kind']} {output['mode']}".strip()
+    if output.get("engine", "") not in ("", Engine.FFMPEG):
+        kind += f" by {plain(output['engine'])}"
     fields = [("Output", f"{kind}, {plain(output['url'])}"), *_state_fields(output, style, now)]
     return "\n".join([title, *_field_lines(fields)]) + "\n"
 
@@ -218,11 +221,23 @@ def _counted_fields(thing: Document) -> list[tuple[str, str]]:
         ("Speed", "speed", lambda speed: f"{speed:.2f} of real time"),
         ("Dropped", "dropped", lambda frames: count(frames, "frame")),
         ("Duplicated", "duplicated", lambda frames: count(frames, "frame")),
+        ("RTT", "srt-rtt", lambda rtt: f"{rtt / 1000:.1f} ms"),
+        ("Send rate", "srt-rate", lambda rate: f"{bitrate(rate)}, with headers and what was sent again"),
+        ("Bandwidth", "srt-bandwidth", lambda rate: f"{bitrate(rate)} estimated"),
+        ("Lost", "srt-lost", lambda packets: _of(packets, known)),
+        ("Sent again", "srt-retransmitted", lambda packets: _of(packets, known)),
+        ("Too late", "srt-dropped", lambda packets: count(packets, "packet")),
         ("CPU", "cpu", lambda used: f"{used / 1_000_000:.1f}s"),
         ("Memory", "memory", size),
         ("Tasks", "tasks", str),
     ]
     return [(name, told(known[key])) for name, key, told in shown if key in known]
+
+
+def _of(packets: int, known: Document) -> str:
+    """Return a number of packets, and how many of those sent these are."""
+    sent = known.get("srt-packets", 0)
+    return count(packets, "packet") + (f" ({packets / sent:.2%})" if packets and sent else "")
 
 
 def _bitrate(thing: Document) -> str:

@@ -31,6 +31,10 @@ class Row:
     """Per cent of one processor since the last look; None when unknown."""
     memory: int | None = None
     """Bytes; None when unknown."""
+    rtt: int | None = None
+    """Round-trip time of an SRT connection, in µs; None when unknown."""
+    lost: int | None = None
+    """Packets that its receiver missed; None when unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +61,8 @@ _ORDER: Final[Mapping[str, Callable[[Row], Any]]] = {
 """What each key sorts by; the most interesting rows come first: what failed, what came last, what uses most."""
 _HINT: Final = "Sort: [a]ddress [s]tate [b]itrate [u]ptime [r]estarts [p]id [c]pu [m]em  [q]uit"
 _LETTERS: Final = {name[0]: name for name in SORT_KEYS}
-_HEAD: Final = ("ADDRESS", "STATE", "BIT/S", "UPTIME", "RESTARTS", "PID", "CPU%", "MEMORY", "CAUSE")
-_RIGHT: Final = frozenset({"BIT/S", "UPTIME", "RESTARTS", "PID", "CPU%", "MEMORY"})
+_HEAD: Final = ("ADDRESS", "STATE", "BIT/S", "UPTIME", "RESTARTS", "PID", "CPU%", "MEMORY", "RTT", "LOST", "CAUSE")
+_RIGHT: Final = frozenset({"BIT/S", "UPTIME", "RESTARTS", "PID", "CPU%", "MEMORY", "RTT", "LOST"})
 _WIDE: Final = 100
 """Columns from which on there is room for process numbers."""
 _LINES_AROUND: Final = 4
@@ -84,6 +88,8 @@ def make_row(address: str, properties: Mapping[str, Any], counted: Mapping[str, 
         pid=properties.get("PID", 0),
         cpu=cpu,
         memory=counted.get("memory"),
+        rtt=counted.get("srt-rtt"),
+        lost=counted.get("srt-lost"),
     )
 
 
@@ -132,8 +138,10 @@ def frame(rows: Iterable[Row], view: View, style: Style, height: int, title: str
 
 
 def table_lines(rows: Sequence[Row], style: Style) -> list[str]:
-    """Return the head and a line for each row; the cause stands there only when there is one."""
+    """Return the head and a line for each row; causes and what SRT tells stand there only where there are some."""
     left_out = set() if any(row.cause for row in rows) else {"CAUSE"}
+    if all(row.rtt is None for row in rows):
+        left_out |= {"RTT", "LOST"}
     if style.width is not None and style.width < _WIDE:
         left_out.add("PID")
     chosen = [number for number, name in enumerate(_HEAD) if name not in left_out]
@@ -166,6 +174,8 @@ def _cells(row: Row) -> tuple[str, ...]:
         str(row.pid or _MISSING),
         _MISSING if row.cpu is None else f"{row.cpu:.1f}",
         _MISSING if row.memory is None else size(row.memory),
+        _MISSING if row.rtt is None else f"{row.rtt / 1000:.1f}ms",
+        _MISSING if row.lost is None else str(row.lost),
         plain(row.cause),
     )
 
@@ -192,4 +202,6 @@ def row_document(row: Row) -> dict[str, Any]:
         "pid": row.pid,
         "cpu": None if row.cpu is None else round(row.cpu, 1),
         "memory": row.memory,
+        "rtt": row.rtt,
+        "lost": row.lost,
     }

@@ -81,7 +81,9 @@ class Endings:
         self._late &= set(units)
         self._logs.forget(units)
 
-    async def look(self, patient: Patient, detail: Details, pace: Pace, last_up: str = "") -> None:
+    async def look(
+        self, patient: Patient, detail: Details, pace: Pace, last_up: str = "", *, has_sent: bool = False
+    ) -> None:
         """Find out how the process of a unit ended that waits for its restart, or failed; once for each ending.
 
         Args:
@@ -89,6 +91,7 @@ class Endings:
             detail: what systemd tells of it.
             pace: how it has been restarted until now.
             last_up: its last invocation that was seen up, where one was.
+            has_sent: whether it is known to have sent something.
         """
         name = patient.address.unit
         invocation = detail.status.invocation
@@ -109,6 +112,8 @@ class Endings:
             is_input=not patient.address.output,
             by_mediamtx=patient.is_by_mediamtx,
             ran=detail.ran,
+            engine=patient.engine,
+            has_sent=has_sent,
             before=self.latest[name].failure.cause if name in self.latest else None,
         )
         # journald tells of new lines up to 250 ms late, so those seen may lack the last, which say why. They are there.

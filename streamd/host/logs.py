@@ -15,13 +15,14 @@ from typing import Any, Final
 from systemd import journal
 
 from streamd.plan.cause import is_noise
+from streamd.route.model import Engine
 
 _LOG: Final = logging.getLogger(__name__)
 _KEPT: Final = 20
 """Lines of a unit."""
 _BATCH: Final = 200
 """Lines that are read before others get their turn."""
-_MATCH: Final = "STREAMD_ENGINE=ffmpeg"
+_MATCHES: Final = tuple(f"STREAMD_ENGINE={engine}" for engine in Engine)
 _LONGEST: Final = 500
 """Characters of a line."""
 _RECALL_SECONDS: Final = 5.0
@@ -43,7 +44,8 @@ class Logs:
         """Follow from now on, in the running event loop."""
         try:
             reader = journal.Reader(journal.SYSTEM)
-            reader.add_match(_MATCH)
+            for match in _MATCHES:
+                reader.add_match(match)
             descriptor = reader.fileno()
             reader.seek_tail()
             # Behind the tail nothing is ever next: stand on the last line, where there is one.

@@ -1,8 +1,9 @@
-"""The progress channel: FFmpeg's reports, which arrive as datagrams on the loopback interface.
+"""The progress channel: the reports of our processes, which arrive as datagrams on the loopback interface.
 
-Every unit sends to an address of its own in 127.0.0.0/8, so the address tells who it is. Any process of this host could
-send there, but none from outside. Nobody listening harms no sender: that is why it is UDP, and no pipe or file (FFmpeg
-5.1 stops the media when a pipe is not read).
+Every FFmpeg sends to an address of its own in 127.0.0.0/8, so the address tells who it is. Any process of this host
+could send there, but none from outside. Nobody listening harms no sender: that is why it is UDP, and no pipe or file
+(FFmpeg 5.1 stops the media when a pipe is not read). To srt-live-transmit a refusal would do harm, and there is none of
+what is sent to all: so it sends there, from the address of its own.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ _IP_PKTINFO: Final = 8
 """From <linux/in.h>; the socket module has no name for it before Python 3.14."""
 _BUFFER: Final = 4 << 20
 """Bytes asked for: some two thousand units report once a second."""
-_MOST: Final = 1024
-"""Bytes of a datagram that are looked at; a report has 200 to 400."""
+_MOST: Final = 2048
+"""Bytes of a datagram that are looked at; FFmpeg's reports have 200 to 400, srt-live-transmit's 700 to 900."""
+_TO_ALL: Final = socket.inet_aton("127.255.255.255")
 _BATCH: Final = 10_000
 """Datagrams that are read in one go: a flood of them must not keep the daemon."""
 _RETRY: Final = 60.0
@@ -72,7 +74,7 @@ class ProgressChannel:
         self.opened_at = 0
 
     def read(self) -> Iterator[tuple[str, Report]]:
-        """Yield each address with the latest report sent to it since the last call, without waiting.
+        """Yield each address with its latest report since the last call, without waiting.
 
         What arrived is taken from the socket when the first is asked for, and each is parsed when it is its turn.
         """
@@ -83,7 +85,7 @@ class ProgressChannel:
                 yield socket.inet_ntoa(address), report
 
     def _drain(self) -> dict[bytes, bytes]:
-        """Return the latest datagram by the address that it was sent to."""
+        """Return the latest datagram by the address that tells whose it is."""
         latest: dict[bytes, bytes] = {}
         if self._socket is None:
             return latest
@@ -91,7 +93,7 @@ class ProgressChannel:
         room = socket.CMSG_SPACE(12)
         for _ in range(_BATCH):
             try:
-                data, ancillary, _flags, _sender = receive(_MOST, room)
+                data, ancillary, _flags, sender = receive(_MOST, room)
             except BlockingIOError:
                 break
             except OSError as error:
@@ -99,5 +101,6 @@ class ProgressChannel:
                 break
             for _level, kind, value in ancillary:
                 if kind == _IP_PKTINFO:
-                    latest[value[8:12]] = data
+                    address = value[8:12]
+                    latest[socket.inet_aton(sender[0]) if address == _TO_ALL else address] = data
         return latest

@@ -17,6 +17,7 @@ from streamd.plan.pace import Pace
 from streamd.plan.patient import Patient
 from streamd.plan.progress import Meter, advance
 from streamd.plan.status import State
+from streamd.route.model import Engine
 
 _SETTLED: Final = 30_000_000
 """µs after which a unit that did not get going would have been seen by the daemon before this one."""
@@ -74,7 +75,7 @@ class Ward:
         self.endings.keep(self._patients.keys())
         for name in endings.keys() & self._patients.keys():
             pace = Pace.SLOW if name in slow else Pace.QUICK
-            await self.endings.look(self._patients[name], endings[name], pace)
+            await self.endings.look(self._patients[name], endings[name], pace, has_sent=self._has_sent(name))
         up: dict[str, tuple[str, int]] = {}
         waiting = set()
         for name, patient in self._patients.items():
@@ -84,14 +85,15 @@ class Ward:
             if unit.is_waiting or unit.active == "failed":
                 waiting.add(name)
                 pace = Pace.SLOW if name in slow else Pace.QUICK
-                await self.endings.look(patient, detail, pace, self._last_up.get(name, ""))
+                last = self._last_up.get(name, "")
+                await self.endings.look(patient, detail, pace, last, has_sent=self._has_sent(name))
             if unit.active != "active":
                 continue
             invocation = detail.status.invocation
             up[name] = (invocation, detail.active_since)
             if name in self._up and self._up[name][0] != invocation:
                 self._meters.pop(name, None)
-            elif name not in self._up and patient.is_listener and not self.endings.has_caller(name, invocation):
+            elif name not in self._up and patient.is_listener and not self._has_caller(name, patient, invocation):
                 await self.endings.recall_caller(name, invocation)
         for name in self._meters.keys() - up.keys():
             del self._meters[name]
@@ -168,9 +170,20 @@ class Ward:
             is_adopted=0 < active_since < self._channel.opened_at - _SETTLED,
             meter=self._meters.get(name),
             is_listener=patient.is_listener,
-            connected=patient.is_listener and self.endings.has_caller(name, invocation),
+            connected=patient.is_listener and self._has_caller(name, patient, invocation),
             is_garbage=name in self.garbage,
+            by_packets=patient.engine is Engine.SRT_LIVE_TRANSMIT,
         )
+
+    def _has_caller(self, name: str, patient: Patient, invocation: str) -> bool:
+        if patient.engine is Engine.FFMPEG:
+            return self.endings.has_caller(name, invocation)
+        # It sends to a caller alone, and ends when that leaves.
+        return self._has_sent(name)
+
+    def _has_sent(self, name: str) -> bool:
+        meter = self._meters.get(name)
+        return meter is not None and bool(meter.moved_at)
 
     def unsettled(self) -> frozenset[str]:
         """Return the names of units that were started a moment ago and do not send yet."""

@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
+from streamd.plan.ffmpeg import CONNECT_TIMEOUT
 from streamd.route.mask import redact_url
+from streamd.route.model import Engine
 
 
 class Cause(StrEnum):
@@ -66,6 +68,9 @@ class Ending:
     """For how long it had been up, in µs; 0 when unknown."""
     before: Cause | None = None
     """Why it ended the time before."""
+    engine: Engine = Engine.FFMPEG
+    has_sent: bool = False
+    """It is known to have sent something; asked of srt-live-transmit alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +98,8 @@ def classify(ending: Ending) -> Failure:
     lines = [clean(line) for line in ending.lines if not is_noise(line)]
     if ending.by_mediamtx and any(_UNREAD.search(line) for line in lines):
         return _failure(Cause.INPUT_LOST, next(line for line in lines if _UNREAD.search(line)))
+    if ending.engine is Engine.SRT_LIVE_TRANSMIT:
+        return _of_srt_live_transmit(ending, lines)
     # The first lines of an ending say what was wrong, those after them that something was: what tells most decides.
     for pattern, cause in _TOLD:
         for line in reversed(lines):
@@ -109,6 +116,24 @@ def classify(ending: Ending) -> Failure:
     if ending.kind == "publish" and not lines:
         return _failure(Cause.NO_PUBLISHER)  # most likely; its lines may come later
     return _failure(Cause.UNKNOWN, lines[-1] if lines else "")
+
+
+def _of_srt_live_transmit(ending: Ending, lines: list[str]) -> Failure:
+    """Return why srt-live-transmit ended, which does so without a word when its connection breaks or is not made."""
+    left = ending.code == _EXITED and ending.status == 0
+    if ending.listener and left:
+        # Lines may tell of callers that were sent away, for their passphrase say.
+        return _failure(Cause.CALLER_LEFT)
+    for pattern, cause in (*_TOLD_BY_SRT_LIVE_TRANSMIT, *_TOLD):
+        for line in reversed(lines):
+            if pattern.search(line):
+                return _failure(cause, line)
+    if ending.code in (_KILLED, _DUMPED):
+        return _failure(Cause.KILLED, f"signal {ending.status}")
+    if left:
+        made = ending.has_sent or ending.ran > 2 * CONNECT_TIMEOUT * 1000
+        return _failure(Cause.CONNECTION_LOST if made else Cause.UNREACHABLE)
+    return replace(_failure(Cause.UNKNOWN, lines[-1] if lines else ""), sentence="srt-live-transmit ended")
 
 
 def is_noise(line: str) -> bool:
@@ -211,6 +236,12 @@ _TOLD: Final = tuple(
     )
 )
 """The first that a line matches decides; lines are looked at from the last one back."""
+
+_TOLD_BY_SRT_LIVE_TRANSMIT: Final = (
+    (re.compile("srt_bind: "), Cause.ADDRESS_IN_USE),
+    # What it says when it has found no address for the host.
+    (re.compile("srt_connect: .*Bad parameters"), Cause.NAME_NOT_FOUND),
+)
 
 _STATUSES: Final = {
     145: Cause.REFUSED,

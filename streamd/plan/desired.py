@@ -9,11 +9,13 @@ from urllib.parse import urlsplit
 from streamd.plan.address import Address
 from streamd.plan.allocation import Allocation
 from streamd.plan.ffmpeg import Command, Endpoint, MediaPath, ingest_command, output_command, watch_command
+from streamd.plan.srt import srt_command
 from streamd.plan.status import State
 from streamd.plan.unit import BY_MEDIAMTX, DesiredUnit
 from streamd.route.claims import Claim, input_claim, output_claim, with_port
 from streamd.route.model import (
     Credential,
+    Engine,
     Limits,
     Output,
     PublishSource,
@@ -21,6 +23,7 @@ from streamd.route.model import (
     Relay,
     Route,
     Settings,
+    SrtTarget,
     UdpSource,
     UdpTarget,
 )
@@ -40,6 +43,8 @@ class HostFacts:
     """Why MediaMTX cannot be used, empty where it can."""
     mediamtx_copies: str = ""
     """Why MediaMTX cannot read from the direct relay, empty where it can."""
+    srt_live_transmit: str = ""
+    """Why srt-live-transmit cannot be used, empty where it can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,13 +199,18 @@ def _output(
         return Absent(State.BLOCKED, facts.mediamtx_copies)
     if isinstance(output.target, UdpTarget) and (missing := _missing_interface(output.target.interface, facts)):
         return missing
-    command = output_command(
-        output.target,
-        relay=_media_path(route, settings) if by_mediamtx else group,
-        progress=progress,
-        addresses=facts.interfaces,
-        unit=address.unit,
-    )
+    if isinstance(output.target, SrtTarget) and output.target.engine is Engine.SRT_LIVE_TRANSMIT:
+        if facts.srt_live_transmit:
+            return Absent(State.BLOCKED, facts.srt_live_transmit)
+        command = srt_command(output.target, relay=group, progress=progress)
+    else:
+        command = output_command(
+            output.target,
+            relay=_media_path(route, settings) if by_mediamtx else group,
+            progress=progress,
+            addresses=facts.interfaces,
+            unit=address.unit,
+        )
     return _unit(
         address,
         command,

@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit
 from streamd.plan.preset import Form, Preset, PresetLine, render_preset
 from streamd.route.model import (
     Credential,
+    Engine,
     FileSource,
     PullSource,
     RtmpTarget,
@@ -75,6 +76,7 @@ class Command:
 
     argv: tuple[str, ...]
     preset: tuple[PresetLine, ...] = ()
+    engine: Engine = Engine.FFMPEG
 
 
 def ingest_command(
@@ -347,7 +349,7 @@ def _streamid(streamid: str) -> tuple[str, ...]:
 
 
 def _srt_url(end: SrtSource | SrtTarget, **parameters: int | str | None) -> str:
-    return _url(
+    return make_url(
         "srt",
         end.host,
         end.port,
@@ -360,10 +362,11 @@ def _srt_url(end: SrtSource | SrtTarget, **parameters: int | str | None) -> str:
 
 
 def _udp_url(host: str, port: int | None, **parameters: int | str | None) -> str:
-    return _url("udp", host, port, **parameters)
+    return make_url("udp", host, port, **parameters)
 
 
-def _url(scheme: str, host: str, port: int | None, **parameters: int | str | None) -> str:
+def make_url(scheme: str, host: str, port: int | None, **parameters: int | str | None) -> str:
+    """Return the address with these parameters, but for those that are None."""
     query = "&".join(f"{key}={value}" for key, value in parameters.items() if value is not None)
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{f'?{query}' if query else ''}"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from streamd.plan.progress import BREAK, Meter
+from streamd.plan.progress import BREAK, LONG_BREAK, Meter
 from streamd.plan.status import State
 
 CONNECT_ALLOWANCE: Final = 10_000_000
@@ -37,6 +37,13 @@ class Vitals:
     """A listener has its caller."""
     is_garbage: bool = False
     """What an ingest passed on last was no transport stream."""
+    by_packets: bool = False
+    """It reports by the packets that it sends: seldom where these are few, and not at all where it sends none."""
+
+    @property
+    def pause(self) -> int:
+        """Return for how long nothing may be heard of it while it sends, in µs."""
+        return LONG_BREAK if self.by_packets else BREAK
 
     def moved_at(self) -> int:
         """Return when something last moved, 0 for never."""
@@ -91,6 +98,11 @@ def judge_output(vitals: Vitals, source: Vitals | None, now: int, *, stall_timeo
         stall_timeout: µs for which it may send nothing while its input gives; 0 lets it be stuck for ever.
     """
     waits = vitals.is_listener and not vitals.connected
+    if vitals.by_packets and source is not None and source.is_moving(now) and not waits:
+        # What comes seldom is waited for, where there is something to send.
+        heard = vitals.moved_at()
+        if heard and now - heard <= vitals.pause:
+            return Verdict(state=State.RUNNING)
     if (vitals.is_moving(now) or vitals.is_believed(now)) and not waits:
         return Verdict(state=State.RUNNING, cause=_pace(vitals, now))
     if source is None:
@@ -104,6 +116,8 @@ def judge_output(vitals: Vitals, source: Vitals | None, now: int, *, stall_timeo
         if fresh and not moved:
             return Verdict(state=State.STARTING)
         return Verdict(state=State.STARVED, cause="its input gives nothing")
+    if waits and vitals.by_packets:
+        return Verdict(state=State.WAITING, cause="nobody has called yet")
     if waits and (vitals.is_moving(now) or not moved):
         # Without a report it listens all the same: it has not had its first packet to read.
         return _stuck(vitals, source, now, stall_timeout, Verdict(state=State.WAITING, cause="nobody has called yet"))
@@ -126,7 +140,7 @@ def _stuck(vitals: Vitals, source: Vitals, now: int, stall_timeout: int, otherwi
             return otherwise
         cause = "it has sent nothing since it was started"
         return Verdict(state=State.STALLED, cause=cause, restart=bool(stall_timeout))
-    if silent <= BREAK:
+    if silent <= vitals.pause:
         # The input has just come back: its output is about to.
         return Verdict(state=State.STARVED, cause="its input has just come back")
     cause = "it sends nothing, and its input gives"

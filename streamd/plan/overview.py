@@ -261,6 +261,7 @@ def _output(route: str, output: Output, scene: Scene) -> OutputStatus:
         name=output.name,
         kind=target_kind(output),
         mode=target.mode.value if isinstance(target, SrtTarget) else "",
+        engine=output.engine.value,
         url=without_password(output.url),
         description=output.description,
         enabled=output.enabled,

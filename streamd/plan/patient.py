@@ -8,7 +8,7 @@ from typing import Final
 
 from streamd.plan.address import Address
 from streamd.plan.overview import source_kind, target_kind
-from streamd.route.model import PublishSource, PullSource, Relay, Route, Settings, SrtMode, SrtSource, SrtTarget
+from streamd.route.model import Engine, PublishSource, PullSource, Relay, Route, Settings, SrtMode, SrtSource, SrtTarget
 
 PULL_TIMEOUT: Final = 20_000_000
 """µs for which what is fetched from a server may give nothing. An RTSP server that lives and sends no media holds
@@ -29,6 +29,7 @@ class Patient:
     """µs for which it may be stuck; 0 for ever."""
     is_by_mediamtx: bool = False
     """It reads from MediaMTX."""
+    engine: Engine = Engine.FFMPEG
 
 
 def patients(routes: Iterable[Route], channels: Mapping[str, str], settings: Settings) -> Iterator[Patient]:
@@ -61,4 +62,5 @@ def patients(routes: Iterable[Route], channels: Mapping[str, str], settings: Set
                     is_listener=isinstance(output.target, SrtTarget) and output.target.mode is SrtMode.LISTENER,
                     stall_timeout=timeout * 1000,
                     is_by_mediamtx=route.relay is Relay.MEDIAMTX,
+                    engine=output.engine,
                 )

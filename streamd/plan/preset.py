@@ -2,6 +2,7 @@
 
 systemd puts it where only the unit can read it (LoadCredential=). An output reads it as a preset (`-fpre FILE`). An
 input cannot: there the file is a playlist of one entry, whose address has the passphrase in it (see `Form.PLAYLIST`).
+srt-live-transmit reads no file at all: the helper that becomes it does (see streamd.plan.srt).
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ class Form(Enum):
     """`option=value`, where option is `format_opts=KEY`: the value is escaped as FFmpeg's dictionaries want it."""
     PLAYLIST = "playlist"
     """`option=value` as a playlist's address: option is the address up to the `=` of its last parameter."""
+    ARGUMENT = "argument"
+    """`option=value` as it will stand in an address that is an argument of srt-live-transmit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,8 @@ def _fault(line: PresetLine, value: str) -> str:
         # What comes of them there differs between FFmpeg 5.1 and 7.1.
         if line.form is Form.PLAYLIST and any(char in value for char in "&+%"):
             return "must not contain & + or % to be the passphrase of an input"
+    if line.form is Form.ARGUMENT and any(char in value for char in "&%"):
+        return "must not contain & or % to be used with srt-live-transmit"
     return ""
 
 

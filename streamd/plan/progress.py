@@ -1,12 +1,15 @@
-"""What FFmpeg reports of its progress, and what a row of reports says: how much moves, how fast, since when.
+"""What a process reports of its progress, and what a row of reports says: how much moves, how fast, since when.
 
 FFmpeg's `bitrate` and `speed` are averages over its whole life, so they are worked out here from differences.
+srt-live-transmit reports by the packet and not by the second, and not at all while it has nobody to send to.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Final
+
+from streamd.plan.link import Link, parse_link
 
 WINDOW: Final = 5_000_000
 """µs that the bitrate is averaged over."""
@@ -16,7 +19,7 @@ LONG_WINDOW: Final = 30_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """One report of FFmpeg's -progress; None is "N/A" or missing."""
+    """One report of FFmpeg's -progress, or of srt-live-transmit's statistics; None is "N/A" or missing."""
 
     total: int | None = None
     """Bytes written since the process began; unknown where the muxer has no byte stream, as with RTSP."""
@@ -27,10 +30,15 @@ class Report:
     duplicated: int | None = None
     is_last: bool = False
     """FFmpeg is about to end."""
+    link: Link | None = None
+    """What srt-live-transmit tells of its connection."""
 
 
 def parse_report(datagram: bytes) -> Report | None:
-    """Return what a datagram of -progress says, None where it is not one."""
+    """Return what a datagram of -progress, or of srt-live-transmit's statistics, says, None where it is neither."""
+    if datagram.startswith(b"{"):
+        link = parse_link(datagram)
+        return None if link is None else Report(total=link.media, link=link)
     progress = _value(datagram, b"progress=")
     if progress is None:
         return None
@@ -70,6 +78,8 @@ class _Sample:
     at: int
     total: int
     media: int
+    wire: int = 0
+    """Bytes sent by SRT, headers and what was sent again included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +94,8 @@ class Meter:
     moving_since: int = 0
     """Since when they have been growing without a break; 0 where they never did."""
     samples: tuple[_Sample, ...] = ()
+    pause: int = 0
+    """µs that may be between two reports of what moves, where that is more than usual."""
 
     @property
     def is_blind(self) -> bool:
@@ -94,16 +106,27 @@ class Meter:
         """Return bit/s over the last seconds, 0 when nothing moves, None when that is unknown."""
         if self.report.total is None:
             return None
-        if now - self.reported_at > WINDOW:
+        if now - self.reported_at > max(WINDOW, self.pause):
             return 0
+        first, last = self._lately(now)
+        return None if first is last else (last.total - first.total) * 8_000_000 // (last.at - first.at)
+
+    def send_rate(self, now: int) -> int | None:
+        """Return bit/s sent by SRT over the last seconds, headers and what was sent again included; None: unknown."""
+        if self.report.link is None or now - self.reported_at > max(WINDOW, self.pause):
+            return None
+        first, last = self._lately(now)
+        return None if first is last else max(0, last.wire - first.wire) * 8_000_000 // (last.at - first.at)
+
+    def _lately(self, now: int) -> tuple[_Sample, _Sample]:
+        """Return the samples between which a rate is measured; both are the same where there is but one."""
         last = first = self.samples[-1]
         for sample in reversed(self.samples):  # asked for a thousand of these at once: the old ones are not looked at
-            if now - sample.at > WINDOW + _PERIOD:
+            age = now - sample.at
+            if age > WINDOW + _PERIOD and (first is not last or age > 2 * self.pause):
                 break
             first = sample
-        if first is last:
-            return None
-        return (last.total - first.total) * 8_000_000 // (last.at - first.at)
+        return first, last
 
     def speed(self, now: int) -> float | None:
         """Return media time over real time over half a minute; None before that, and where media has no time."""
@@ -119,6 +142,8 @@ _PERIOD: Final = 1_000_000
 """µs between two reports."""
 BREAK: Final = 3_500_000
 """µs without movement after which it has stopped: three reports, and one that is late."""
+LONG_BREAK: Final = 10_000_000
+"""The same for what reports by the packet: a hundred packets in that time are some 100 kbit/s."""
 
 
 def advance(meter: Meter | None, report: Report, at: int) -> Meter:
@@ -127,13 +152,14 @@ def advance(meter: Meter | None, report: Report, at: int) -> Meter:
     Counters that went back are those of a new process: the meter begins anew.
     """
     total, media = report.total or 0, report.media or 0
-    sample = _Sample(at, total, media)
+    sample = _Sample(at, total, media, report.link.wire if report.link else 0)
+    pause = LONG_BREAK if report.link else 0
     if meter is None or total < (meter.report.total or 0) or media + BREAK < (meter.report.media or 0):
         moved = at if total or media else 0
-        return Meter(report=report, reported_at=at, moved_at=moved, moving_since=moved, samples=(sample,))
+        return Meter(report=report, reported_at=at, moved_at=moved, moving_since=moved, samples=(sample,), pause=pause)
     if total == (meter.report.total or 0) and media <= (meter.report.media or 0):
         return replace(meter, report=report, reported_at=at, samples=_kept(meter.samples, sample))
-    broke = not meter.moved_at or at - meter.moved_at > BREAK
+    broke = not meter.moved_at or at - meter.moved_at > max(BREAK, pause)
     return Meter(
         report=report,
         reported_at=at,
@@ -141,6 +167,7 @@ def advance(meter: Meter | None, report: Report, at: int) -> Meter:
         moving_since=at if broke else meter.moving_since,
         # A break is no slowness: what is measured begins anew.
         samples=(sample,) if broke else _kept(meter.samples, sample),
+        pause=pause,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+from streamd.plan.link import Link
 from streamd.route.diagnostic import Diagnostic
 
 
@@ -112,8 +113,12 @@ class Statistics:
     """Frames dropped."""
     duplicated: int | None = None
     """Frames duplicated."""
+    send_rate: int | None = None
+    """bit/s sent by SRT over the last seconds, headers and what was sent again included."""
+    link: Link | None = None
+    """How an SRT connection is, where srt-live-transmit tells."""
     drops: int | None = None
-    """Datagrams that the kernel threw away since the process began, because FFmpeg did not read them in time."""
+    """Datagrams that the kernel threw away since the process began, because nobody read them in time."""
     sampled: int | None = None
     """TS packets of an input that were looked at, since its process began or the daemon did, whichever was later."""
     continuity_errors: int | None = None
@@ -145,6 +150,8 @@ class OutputStatus:
     """udp, srt, rtmp or rtsp."""
     mode: str = ""
     """caller or listener, for srt."""
+    engine: str = ""
+    """ffmpeg or srt-live-transmit: the program that sends; empty where no definition says."""
     url: str
     """Without secrets."""
     description: str = ""

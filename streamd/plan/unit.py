@@ -149,8 +149,8 @@ class DesiredUnit:
             pace: how soon systemd is to start it again when it ends.
             made: a number that is another one each time.
         """
-        # The first is the same for all, so that whoever follows the journal can ask for the lines of all units.
-        fields = ["STREAMD_ENGINE=ffmpeg", f"STREAMD_ROUTE={self.address.route}"]
+        # The first has one of few values, so that whoever follows the journal can ask for the lines of all units.
+        fields = [f"STREAMD_ENGINE={self.command.engine}", f"STREAMD_ROUTE={self.address.route}"]
         if self.address.output:
             fields.append(f"STREAMD_OUTPUT={self.address}")
         properties: list[Property] = [

@@ -18,7 +18,7 @@ PLAIN_KEYS: Final = frozenset(
     {
         *("description", "enabled", "relay", "url", "limits", "memory", "cpu", "tasks", "interface", "source", "mode"),
         *("latency", "ttl", "tls_verify", "transport", "allow_visible_password", "credential", "input", "output"),
-        *("input_ports", "max_outputs", "groups", "port", "removed", "stall_timeout", "progress_port"),
+        *("input_ports", "max_outputs", "groups", "port", "removed", "stall_timeout", "progress_port", "engine"),
         *("hooks", "on_failure", "on_recovery", "delay"),
         *("mediamtx", "rtsp", "rtmp", "srt", "hls", "webrtc", "webrtc_media", "api", "metrics", "user"),
     },

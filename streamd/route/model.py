@@ -18,6 +18,14 @@ class Relay(StrEnum):
     MEDIAMTX = "mediamtx"
 
 
+class Engine(StrEnum):
+    """The program that an output's process is."""
+
+    FFMPEG = "ffmpeg"
+    SRT_LIVE_TRANSMIT = "srt-live-transmit"
+    """Of Debian's srt-tools: passes a transport stream on by SRT for less, and tells how the connection is."""
+
+
 class SrtMode(StrEnum):
     """Which side opens an SRT connection."""
 
@@ -158,6 +166,9 @@ class SrtTarget:
     """In ms; None leaves libsrt's default (120 ms)."""
     passphrase: Credential | None = None
     streamid: str | Credential | None = None
+    engine: Engine = Engine.FFMPEG
+    allow_visible_password: bool = False
+    """Of srt-live-transmit, which takes secrets in its arguments alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +197,7 @@ Target = UdpTarget | SrtTarget | RtmpTarget | RtspTarget
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """One destination: exactly one FFmpeg process in exactly one systemd unit."""
+    """One destination: exactly one process, nearly always FFmpeg's, in exactly one systemd unit."""
 
     name: str
     url: str
@@ -197,6 +208,11 @@ class Output:
     limits: Limits = NO_LIMITS
     stall_timeout: int | None = None
     """ms that it may send nothing while its input gives, then it is restarted; 0: for ever, None: as set for all."""
+
+    @property
+    def engine(self) -> Engine:
+        """Return the program that sends."""
+        return self.target.engine if isinstance(self.target, SrtTarget) else Engine.FFMPEG
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from streamd.route.fields import Report, Table
 from streamd.route.hooks import HOOK_KEYS, parse_hooks
 from streamd.route.mask import ShownLines
 from streamd.route.merge import Merged, merge_documents
-from streamd.route.model import Output, PullSource, Relay, Route, Settings
+from streamd.route.model import Engine, Output, PullSource, Relay, Route, Settings
 from streamd.route.name import NAME_PATTERN
 from streamd.route.publish import NEVER_PATHS
 from streamd.route.scanner import KeyPath, dotted
@@ -28,7 +28,7 @@ _BELOW: Final = {
     **dict.fromkeys(_WITH_URL, "stands below the url that it belongs to"),
     **dict.fromkeys(("mode", "latency", "passphrase", "streamid"), "stands below the srt url that it belongs to"),
     **dict.fromkeys(HOOK_KEYS, "stands below [hooks]"),
-    **dict.fromkeys(("ttl", "key"), "stands below [output.NAME]"),
+    **dict.fromkeys(("ttl", "key", "engine"), "stands below [output.NAME]"),
     **dict.fromkeys(("user", "password"), "stands below [input]"),
 }
 NAME_RULE: Final = "1 to 63 of a-z, 0-9, - and _, with a letter or digit first and last"
@@ -122,6 +122,13 @@ def _route(report: Report, name: str, settings: Settings) -> Route | None:
     output_table = table.table("output", instead="[output.NAME]")
     outputs = _outputs(output_table, settings) if output_table is not None else ()
     hooks = parse_hooks(table.table("hooks", instead="[hooks] and its keys below"))
+    for output in outputs if relay is Relay.MEDIAMTX else ():
+        if output.engine is Engine.SRT_LIVE_TRANSMIT:
+            report.at_value(
+                ("output", output.name, "engine"),
+                "srt-live-transmit reads from the direct relay, and this route's is MediaMTX,"
+                ' write "ffmpeg" here or relay = "direct" at the top of the file',
+            )
     table.finish(_KEYS, {key: f"{key} {where}" for key, where in _BELOW.items()})
     if parsed is None:
         return None

@@ -7,6 +7,7 @@ from typing import Final
 from streamd.route.fields import CREDENTIAL_FOLDER, Table
 from streamd.route.model import (
     Credential,
+    Engine,
     Output,
     RtmpTarget,
     RtspTarget,
@@ -31,13 +32,16 @@ from streamd.route.url import (
 _COMMON: Final = ("url", "description", "enabled", "limits", "stall_timeout")
 _KEYS: Final = {
     "udp": ("ttl", "interface"),
-    "srt": ("mode", "latency", "passphrase", "streamid"),
+    "srt": ("mode", "latency", "passphrase", "streamid", "engine", "allow_visible_password"),
     "rtmp": ("key", "tls_verify"),
     "rtsp": ("transport", "allow_visible_password"),
 }
 STALL_RANGE: Final = (5_000, 600_000)
 """ms of stall_timeout: FFmpeg reports once a second, and some seconds' silence are no stall."""
-_WORDS: Final = {"key": "stream key", "streamid": "stream id"}
+UNCARRIED: Final = "&%"
+"""Characters that cannot stand in a value for srt-live-transmit: & ends it, and % is decoded by some versions only."""
+_LOWEST_PORT: Final = 1024
+_WORDS: Final = {"key": "stream key", "streamid": "stream id", "passphrase": "passphrase"}
 _KINDS: Final = {"udp": "udp", "srt": "srt", "rtmp": "rtmp", "rtmps": "rtmp", "rtsp": "rtsp", "rtsps": "rtsp"}
 _NOT_OF_OUTPUTS: Final = {
     "source": "source is for udp inputs",
@@ -136,6 +140,8 @@ def _srt(table: Table, url: str, name: str, settings: Settings) -> SrtTarget | N
     latency = table.duration("latency", *LATENCY_RANGE)
     passphrase = table.credential("passphrase", name)
     streamid = _streamid(table, name)
+    engine = table.choice("engine", Engine) or Engine.FFMPEG
+    visible = table.boolean("allow_visible_password") or False
     where = _host_port(table, url, "srt", 9000)
     if where is None:
         table.accept(("mode",))
@@ -148,7 +154,37 @@ def _srt(table: Table, url: str, name: str, settings: Settings) -> SrtTarget | N
         table.wrong(
             "url", f"must have another port than {port}, MediaMTX's ({key} in the [mediamtx] table of streamd.toml)"
         )
-    return SrtTarget(host=parts.host, port=port, mode=mode, latency=latency, passphrase=passphrase, streamid=streamid)
+    target = SrtTarget(
+        host=parts.host,
+        port=port,
+        mode=mode,
+        latency=latency,
+        passphrase=passphrase,
+        streamid=streamid,
+        engine=engine,
+        allow_visible_password=visible,
+    )
+    if engine is Engine.SRT_LIVE_TRANSMIT:
+        _check_srt_live_transmit(table, target)
+    return target
+
+
+def _check_srt_live_transmit(table: Table, target: SrtTarget) -> None:
+    """Report what FFmpeg can do for an output by SRT and srt-live-transmit cannot."""
+    for key, value in (("passphrase", target.passphrase), ("streamid", target.streamid)):
+        if isinstance(value, Credential) and not target.allow_visible_password:
+            message = (
+                f"srt-live-transmit takes a {_WORDS[key]} only as an argument, which every user of this host can read,"
+                ' write engine = "ffmpeg" to hide it, or allow_visible_password = true to accept that'
+            )
+            table.wrong(key, message)
+    if isinstance(target.streamid, str) and any(char in target.streamid for char in UNCARRIED):
+        table.wrong(
+            "streamid", 'must not contain & or % with srt-live-transmit, remove them or write engine = "ffmpeg"'
+        )
+    if target.port < _LOWEST_PORT:
+        message = f"must have a port from {_LOWEST_PORT} for srt-live-transmit, which takes none below"
+        table.wrong("url", f'{message}, or write engine = "ffmpeg"')
 
 
 def _media_ports(settings: Settings) -> dict[int, str]:

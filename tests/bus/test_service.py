@@ -99,6 +99,7 @@ async def test_every_property_reads_as_published(bus: str) -> None:
             "Address": "studio-a/1st_rack",
             "Kind": "udp",
             "Mode": "",
+            "Engine": "",
             "URL": "udp://192.0.2.1:5004",
             "Description": "",
             "Enabled": True,

@@ -102,18 +102,18 @@ def plain(text: str) -> str:
 
 
 def parts(page: str) -> Iterator[Part]:
-    """Yield the parts of a page that have a table of keys."""
+    """Yield the parts of a page that have a table of keys, or two where one would be too wide."""
     text = (MAN / page).read_text()
     for block in re.split(r"^(?=\.S[HS] )", text, flags=re.MULTILINE):
-        table = re.search(r"^\.TS\n.*?^Key\t.*?\n(.*?)^\.TE\n", block, re.MULTILINE | re.DOTALL)
-        if table is None:
+        tables = list(re.finditer(r"^\.TS\n.*?^Key\t.*?\n(.*?)^\.TE\n", block, re.MULTILINE | re.DOTALL))
+        if not tables:
             continue
-        entries = block[table.end() :].split("\n.PP\n")[0]
+        entries = block[tables[-1].end() :].split("\n.PP\n")[0]
         texts: dict[str, str] = {}
         for entry in entries.split(".TP\n")[1:]:
             tag, _, body = entry.partition("\n")
             texts |= dict.fromkeys(re.findall(r"[a-z_]+", plain(tag).replace('"', "")), plain(body))
-        rows = [Row(*line.split("\t")) for line in table[1].splitlines()]
+        rows = [Row(*line.split("\t")) for table in tables for line in table[1].splitlines()]
         yield Part(title=plain(block.splitlines()[0])[4:], rows=tuple(rows), texts=texts)
 
 

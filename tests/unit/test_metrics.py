@@ -42,6 +42,18 @@ FULL = {
     "restarts": 2,
 }
 STATISTICS = [{"address": "a", "restarts": 0}, {"address": "a/x", "restarts": 4}, FULL]
+BY_SRT = {
+    "address": "a/x",
+    "srt-rtt": 68,
+    "srt-bandwidth": 403_152_000,
+    "srt-rate": 7,
+    "srt-bytes": 1_077_120,
+    "srt-packets": 792,
+    "srt-lost": 3,
+    "srt-retransmitted": 2,
+    "srt-dropped": 1,
+}
+"""An output's whose engine is srt-live-transmit."""
 
 
 def samples(found: str) -> dict[str, str]:
@@ -79,6 +91,20 @@ def test_unknown_values_are_left_out() -> None:
     }
     text = exposition(families(STATUS))
     assert "bytes_total" not in text, "a metric without a sample is not announced"
+
+
+def test_what_srt_tells() -> None:
+    found = samples(exposition(families(STATUS, [BY_SRT])))
+    prefix, x = "streamd_output_srt_", '{route="a",output="x"}'
+    assert {name: value for name, value in found.items() if "_srt_" in name} == {
+        f"{prefix}rtt_seconds{x}": "6.8e-05",
+        f"{prefix}bandwidth_bits_per_second{x}": "403152000",
+        f"{prefix}sent_bytes_total{x}": "1077120",
+        f"{prefix}packets_total{x}": "792",
+        f"{prefix}lost_packets_total{x}": "3",
+        f"{prefix}retransmitted_packets_total{x}": "2",
+        f"{prefix}dropped_packets_total{x}": "1",
+    }
 
 
 def test_each_state_is_a_sample_of_which_one_is_1() -> None:
@@ -221,7 +247,7 @@ def test_an_error_is_told_to_who_asked() -> None:
 def test_the_manual_names_every_metric_and_no_other() -> None:
     section = PAGE.read_text().split("\n.SH METRICS\n")[1].split("\n.SH ")[0].replace("\\", "")
     named = set(re.findall(r"streamd_[a-z_]*[a-z]", section)) - {"streamd_output", "streamd_input"}
-    made = {family.name for family in families(STATUS, STATISTICS)}
+    made = {family.name for told in (STATISTICS, [BY_SRT]) for family in families(STATUS, told)}
     assert named == {name for name in made if not name.startswith("streamd_input_")}
     inputs = {name.replace("streamd_input_", "") for name in made if name.startswith("streamd_input_")}
     assert {name.replace("received", "sent") for name in inputs} <= {
