@@ -226,7 +226,8 @@ class Reconciler:
                 last_settings=self._settings,
             )
         if isinstance(result, Refusal):
-            raise _REFUSALS[result.kind]("\n".join((result.message, *map(str, result.diagnostics))))
+            text = "\n".join((result.message, *map(str, result.diagnostics)))
+            raise _REFUSALS[result.kind](text, result.diagnostics)
         await self._carry_out()
 
     async def set_credential(self, name: str, secret: str) -> None:

@@ -34,6 +34,12 @@ _ABSENT: Final = frozenset({"ServiceUnknown", "NameHasNoOwner"})
 class ClientError(Exception):
     """A request failed; the text is one sentence for a person."""
 
+    def __init__(self, text: str, name: str = "", diagnostics: Sequence[Document] = ()) -> None:
+        """Take the text, the last part of the D-Bus error's name if there was one, and what is wrong with the files."""
+        super().__init__(text)
+        self.name = name
+        self.diagnostics = tuple(diagnostics)
+
 
 class NotRunningError(ClientError):
     """There is no daemon, or no bus."""
@@ -70,6 +76,11 @@ class Client:
     ) -> None:
         if self._connection is not None:
             await self._connection.close()
+
+    @property
+    def connected(self) -> bool:
+        """Return whether more can be asked."""
+        return self._connection is not None and self._connection.connected
 
     async def status(self, address: str | None = None) -> Document:
         """Return everything, or one route or output."""
@@ -143,7 +154,7 @@ class Client:
         except BusError as error:
             if address is not None and error.name == f"{DBUS_ERROR}.UnknownObject":
                 what = "output" if "/" in address else "route"
-                raise NoSuchThingError(f'there is no {what} "{address}"') from error
+                raise NoSuchThingError(f'there is no {what} "{address}"', "NotFound") from error
             raise translate(error) from error
         return dict(unpack(reply[0]))
 
@@ -175,16 +186,24 @@ def translate(error: BusError) -> ClientError:
     """Return what an error on the bus means to somebody who asked streamd."""
     name = error.name.rpartition(".")[2]
     if isinstance(error, BusTimeoutError):
-        return ClientError("streamd does not answer; see: journalctl -u streamd")
+        return ClientError("streamd does not answer; see: journalctl -u streamd", "Timeout")
     if isinstance(error, DisconnectedError) or error.name == f"{DBUS_ERROR}.NoReply":
         return NotRunningError("streamd went away while it was asked; see: journalctl -u streamd")
     if error.name.startswith(DBUS_ERROR):
         if name in _ABSENT:
             return NotRunningError("streamd is not running; start it with: systemctl start streamd")
         if name in _DENIED:
-            return DeniedError(error.text)
+            return DeniedError(error.text, name)
         if name in _NO_SUCH:
-            return ClientError(f"streamd is of another version than streamctl: {error.text}")
+            return ClientError(f"streamd is of another version than streamctl: {error.text}", name)
     if error.name == f"{ERROR}.NotFound":
-        return NoSuchThingError(error.text)
-    return ClientError(error.text or error.name)
+        return NoSuchThingError(error.text, name)
+    return ClientError(error.text or error.name, name, _diagnostics(error))
+
+
+def _diagnostics(error: BusError) -> list[Document]:
+    """Return the diagnostics that came behind an error's text."""
+    match unpack(list(error.more)):
+        case [list(found), *_]:
+            return [document for document in found if isinstance(document, dict)]
+    return []

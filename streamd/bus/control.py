@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from streamd.plan.status import Statistics, Status, StepView
 from streamd.plan.viewers import MediaView
 from streamd.route.change import Change
+from streamd.route.diagnostic import Diagnostic
 
 
 class ControlError(Exception):
@@ -15,6 +16,11 @@ class ControlError(Exception):
 
     name = "Failed"
     """The last part of the D-Bus error name, org.streamd1.Error.NAME."""
+
+    def __init__(self, text: str, diagnostics: Sequence[Diagnostic] = ()) -> None:
+        """Take the text, and what is wrong with which file where that is the reason."""
+        super().__init__(text)
+        self.diagnostics = tuple(diagnostics)
 
 
 class NotFoundError(ControlError):
