@@ -24,6 +24,7 @@ from streamd.ctl.match import is_pattern
 from streamd.ctl.printing import complain, now, print_result
 from streamd.ctl.style import Style, count
 from streamd.ctl.viewing import run_kick, run_viewers
+from streamd.ctl.webbing import run_web
 
 if TYPE_CHECKING:
     from streamd.bus.client import Client
@@ -226,6 +227,7 @@ RUN: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
     "top": run_top,
     "viewers": run_viewers,
     "kick": run_kick,
+    "web": run_web,
     "install-mediamtx": run_install,
 }
 """What carries out each verb; returns the exit status. Raises: Failure."""

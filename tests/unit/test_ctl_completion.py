@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from streamd.bus.schema import interfaces
-from streamd.ctl.arguments import VERBS, make_parser
+from streamd.ctl.arguments import ROLES, VERBS, make_parser
 from streamd.ctl.top import SORT_KEYS
 
 ROOT = Path(__file__).parents[2]
@@ -74,6 +74,7 @@ NEEDS = {
     verb: ["a/b"] for verb in ("start", "stop", "restart", "logs", "enable", "disable", "add", "set", "rm", "kick")
 }
 NEEDS["cat"] = ["a"]
+NEEDS["web"] = ["key", "list"]
 
 
 def long_options(verb: str) -> set[str]:
@@ -133,6 +134,9 @@ def test_values_of_options() -> None:
     assert set(complete("show", "-p", "")) == properties
     assert properties <= set(re.findall(r"[A-Z]\w+", ZSH.read_text()))
     assert complete("logs", "--since", "") == []
+    assert tuple(complete("web", "key", "add", "wall", "--role", "")) == ROLES
+    assert complete("web", "") == ["key"]
+    assert complete("web", "key", "") == ["add", "list", "revoke"]
 
 
 def test_files() -> None:
