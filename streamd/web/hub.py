@@ -81,6 +81,7 @@ class Hub:
         self._counted: Mapping[str, Document] = {}
         self._counted_at = -1e9
         self._counts = 0
+        self._closed = False
 
     @property
     def followers(self) -> int:
@@ -99,6 +100,11 @@ class Hub:
             for task in under_way:
                 task.cancel()
             await asyncio.gather(*under_way, return_exceptions=True)
+
+    def close(self) -> None:
+        """Let all followers go, and take no more."""
+        self._closed = True
+        self._stir()
 
     async def current(self) -> View:
         """Return what is known; right after the start, wait for the first look."""
@@ -138,7 +144,7 @@ class Hub:
         self._followers += 1
         self._wanted.set()
         try:
-            while allowed():
+            while allowed() and not self._closed:
                 wake = self._wake
                 missed = None if number is None else self.history.since(number)
                 told: list[Told] = []

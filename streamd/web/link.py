@@ -55,6 +55,9 @@ class Link(Protocol):
     def watch(self) -> AsyncGenerator[Notice, None]:
         """Yield all objects, then whatever changes. Raises: ClientError."""
 
+    async def close(self) -> None:
+        """Disconnect."""
+
 
 class BusLink:
     """The daemon on the system bus, or on another."""

@@ -29,6 +29,8 @@ HEADERS: Final = (
 class Limits:
     """How much and how long."""
 
+    head: int = 1 << 14
+    """Bytes of path, query and headers."""
     body: int = 1 << 16
     """Bytes; no definition of a route is larger."""
     arrival: float = 10.0
@@ -49,6 +51,7 @@ class Shield:
             return
         sender = _Sender(send)
         try:
+            self._check_head(scope)
             if scope["type"] == "http":
                 self._check_length(scope)
                 receiver = _Receiver(receive, self._limits)
@@ -58,6 +61,13 @@ class Shield:
         except Problem as problem:
             if not sender.begun:
                 await send_problem(scope, receive, sender.send, problem)
+
+    def _check_head(self, scope: Scope) -> None:
+        # The server bounds what it keeps of an incomplete head, not what arrives at once.
+        size = sum(len(name) + len(value) for name, value in scope["headers"]) + len(scope.get("query_string", b""))
+        if size + len(scope["path"]) > self._limits.head:
+            text = f"the head of a request has at most {self._limits.head} bytes"
+            raise Problem(431, "too-large", text, headers={"connection": "close"})
 
     def _check_length(self, scope: Scope) -> None:
         length = headers_of(scope["headers"]).get("content-length", "0")

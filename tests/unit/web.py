@@ -49,6 +49,7 @@ class FakeDaemon:
     asked: list[tuple[Any, ...]] = field(default_factory=list)
     error: ClientError | None = None
     running: bool = True
+    closed: bool = False
     looks: int = 0
     counts: int = 0
     notices: asyncio.Queue[Notice | ClientError] = field(default_factory=asyncio.Queue)
@@ -66,6 +67,9 @@ class FakeDaemon:
             if isinstance(notice, ClientError):
                 raise notice
             yield notice
+
+    async def close(self) -> None:
+        self.closed = True
 
     def alter(self) -> None:
         """Tell that something changed."""
@@ -163,7 +167,10 @@ class Place:
 
 
 @asynccontextmanager
-async def place(path: Path, *, settings: Settings | None = None, limits: Limits | None = None) -> AsyncIterator[Place]:
+async def place(
+    path: Path, *, settings: Settings | None = None, limits: Limits | None = None, follow: bool = True
+) -> AsyncIterator[Place]:
+    """Make the application; `follow` is False where the server has the hub run."""
     daemon = FakeDaemon()
     file = path / "keys.toml"
     keys = {str(role): add_key(f"the-{role}", role, file) for role in Role}
@@ -178,7 +185,7 @@ async def place(path: Path, *, settings: Settings | None = None, limits: Limits 
         limits=limits or Limits(),
     )
     app = make_app(gateway)
-    running = asyncio.create_task(gateway.hub.run())
+    running = asyncio.create_task(gateway.hub.run() if follow else asyncio.sleep(0))
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False, client=("192.0.2.1", 4000))
     try:
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
