@@ -24,7 +24,7 @@ export function showCounts(place, counts) {
     one("outputs", counts.outputs),
     one("running", counts.running),
     one("failing", counts.failing, true),
-    one("errors in files", counts.errors, true),
+    one("file errors", counts.errors, true),
   );
 }
 
@@ -58,6 +58,7 @@ function actions(thing, role) {
       text,
       type: "button",
       classes: "btn btn-sm btn-outline-secondary",
+      "data-key": verb,
       "data-verb": verb,
       "data-address": thing.address,
       "aria-label": `${text} ${thing.address}`,
@@ -83,17 +84,22 @@ function actions(thing, role) {
 function outputRow(output, store, role) {
   const counted = store.statistics.get(output.address) ?? {};
   const cause = [output.cause, output.advice].filter(Boolean).join("; ");
-  return make(
+  const row = make(
     "tr",
     { "data-key": output.address },
     make("td", { classes: "name", text: output.output }),
     make("td", {}, state(output)),
     make("td", { classes: "wide" }, make("div", { classes: "url", text: output.url }), make("div", { classes: "cause", text: cause })),
-    make("td", {}, sparkline(store.bitrates.get(output.address) ?? [], output.address)),
-    make("td", { classes: "number", text: rate(counted.bitrate) }),
+    make(
+      "td",
+      { classes: "rate" },
+      sparkline(store.bitrates.get(output.address) ?? [], output.address),
+      make("span", { classes: "number", text: rate(counted.bitrate) }),
+    ),
     make("td", { classes: "number", text: span(counted.uptime) }),
-    make("td", { classes: "wide" }, actions(output, role)),
   );
+  if (role !== "observer") row.append(make("td", { classes: "wide" }, actions(output, role)));
+  return row;
 }
 
 function routeCard({ route, outputs }, store, role) {
@@ -108,12 +114,13 @@ function routeCard({ route, outputs }, store, role) {
     make("span", { classes: "hint", text: route.description }),
     actions(route, role),
   );
-  const card = make("section", { classes: "card", "aria-labelledby": `route-${route.address}` }, head);
+  const card = make("section", { classes: "card", "data-key": route.address, "aria-labelledby": `route-${route.address}` }, head);
   const cause = [route.cause, route.broken ? "its file has errors, it runs as it was before them" : ""].filter(Boolean).join("; ");
-  if (cause) card.append(make("p", { classes: "cause bad", text: cause }));
+  if (cause) card.append(make("p", { classes: "cause bad", "data-key": "cause", text: cause }));
   if (outputs.length) {
-    const names = ["Output", "State", "Destination and cause", "Bitrate", "", "Up for", "Actions"];
-    const heads = names.map((text) => (text ? make("th", { text, scope: "col" }) : make("td", {})));
+    const names = ["Output", "State", "Destination and cause", "Bitrate", "Up for"];
+    if (role !== "observer") names.push("Actions");
+    const heads = names.map((text) => make("th", { text, scope: "col" }));
     card.append(
       make(
         "table",
@@ -128,16 +135,54 @@ function routeCard({ route, outputs }, store, role) {
   return card;
 }
 
-/** Show the routes; the button that has the focus keeps it. */
+/** Show the routes. */
 export function showRoutes(place, nothing, shown, store, role) {
-  const focused = document.activeElement?.dataset ?? {};
-  const { verb, address } = focused;
-  place.replaceChildren(...shown.map((each) => routeCard(each, store, role)));
+  const wanted = make("div");
+  wanted.append(...shown.map((each) => routeCard(each, store, role)));
+  become(place, wanted.childNodes);
   nothing.hidden = shown.length > 0;
   nothing.textContent = store.things.size ? "Nothing matches." : "There are no routes.";
-  if (verb) {
-    for (const button of place.querySelectorAll("button[data-verb]")) {
-      if (button.dataset.verb === verb && button.dataset.address === address) button.focus({ preventScroll: true });
+}
+
+/**
+ * Let an element have these children, with as little change as possible: a button must be the same one when the mouse
+ * goes up as when it went down, and keep the focus, however often the numbers beside it change.
+ */
+function become(place, wanted) {
+  let here = place.firstChild;
+  for (const child of [...wanted]) {
+    let found = here;
+    while (found && !isSame(found, child)) found = found.nextSibling;
+    if (!found) {
+      place.insertBefore(child, here);
+      continue;
     }
+    // What stands before it is either gone, or moves behind it.
+    if (found !== here) place.insertBefore(found, here);
+    else here = here.nextSibling;
+    update(found, child);
   }
+  while (here) {
+    const next = here.nextSibling;
+    here.remove();
+    here = next;
+  }
+}
+
+function isSame(one, other) {
+  return one.nodeName === other.nodeName && one.dataset?.key === other.dataset?.key;
+}
+
+function update(old, wanted) {
+  if (old.nodeType !== Node.ELEMENT_NODE) {
+    if (old.data !== wanted.data) old.data = wanted.data;
+    return;
+  }
+  for (const { name, value } of wanted.attributes) {
+    if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  }
+  for (const { name } of [...old.attributes]) {
+    if (!wanted.hasAttribute(name) && name !== "disabled") old.removeAttribute(name);
+  }
+  become(old, wanted.childNodes);
 }
