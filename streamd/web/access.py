@@ -52,10 +52,12 @@ class Access:
     def _let_in(self, scope: Scope, headers: Mapping[str, str]) -> None:
         """Put the caller into the scope. Raises: Problem."""
         method = scope.get("method", "GET")
-        caller = self._caller(scope, headers)
+        is_open = _is_open(scope["type"], method, scope["path"])
+        # What needs no key looks at none, so that nobody is refused it for a wrong one.
+        caller = None if is_open else self._caller(scope, headers)
         if caller is not None:
             scope["caller"] = caller
-        elif not _is_open(scope["type"], method, scope["path"]):
+        elif not is_open:
             text = "send a key as X-API-Key or as a bearer token; one is made with: streamctl web key add"
             raise Problem(401, "no-key", text, headers={"www-authenticate": "Bearer"})
         # Over a WebSocket a page of another origin would be sent everything, and could read it.

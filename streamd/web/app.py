@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Match
 
 from streamd import __version__
 from streamd.bus.client import ClientError
@@ -93,13 +94,21 @@ async def _on_invalid(_request: Request, error: Exception) -> Response:
     return _answer(Problem(422, "malformed", "a parameter behind the ? is not right: wait is true or false"))
 
 
-async def _on_http(_request: Request, error: Exception) -> Response:
+async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 (for the type checker)
     if error.status_code == 405:
-        return _answer(Problem(405, "method", "the method is not allowed here", headers=error.headers))
+        # The framework names the methods of one endpoint of the path, and leaves out those of the others.
+        allowed = {method for route in request.app.routes for method in _methods(route, request)}
+        text = f"the method is not allowed here; these are: {', '.join(sorted(allowed))}"
+        return _answer(Problem(405, "method", text, headers={"allow": ", ".join(sorted(allowed))}))
     if error.status_code == 404:
         return _answer(Problem(404, "not-found", "there is no such endpoint"))
     return _answer(Problem(error.status_code, "malformed", str(error.detail)))
+
+
+def _methods(route: BaseRoute, request: Request) -> set[str]:
+    matches, _scope = route.matches(request.scope)
+    return set(getattr(route, "methods", None) or ()) if matches is not Match.NONE else set()
 
 
 async def _on_failure(_request: Request, _error: Exception) -> Response:

@@ -17,7 +17,9 @@ _LARGEST: Final = (1 << 63) - 1
 def parse_object(body: bytes) -> dict[str, Any]:
     """Return the JSON object that a body is. Raises: Problem."""
     try:
-        found = json.loads(body.decode("utf-8"), parse_constant=_no_number, object_pairs_hook=_object)
+        found = json.loads(
+            body.decode("utf-8"), parse_constant=_no_number, parse_float=_number, object_pairs_hook=_object
+        )
     except (ValueError, RecursionError) as error:
         text = "the body is nested too deep" if isinstance(error, RecursionError) else f"the body is no JSON: {error}"
         raise Problem(400, "malformed", text) from error
@@ -28,6 +30,12 @@ def parse_object(body: bytes) -> dict[str, Any]:
 
 def _no_number(word: str) -> NoReturn:
     raise ValueError(f"{word} is no number")
+
+
+def _number(text: str) -> int | float:
+    value = float(text)
+    # JSON knows one kind of number: 200.0 is 200.
+    return int(value) if value.is_integer() and abs(value) < 1 << 53 else value
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -96,6 +96,10 @@ def _ref(name: str) -> dict[str, Any]:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
+_TABLE: Final = {"type": "object", "additionalProperties": _ref("Value")}
+_OR_NULL: Final = {"anyOf": [_ref("Value"), {"enum": [None]}]}
+
+
 def _list(name: str) -> dict[str, Any]:
     return {"type": "array", "items": _ref(name)}
 
@@ -120,6 +124,18 @@ _COMMON: Final = {
     "last-error": _TEXT,
     "last-error-at": _TIME,
     "statistics": _ref("Statistics"),
+}
+_ID: Final = {"type": "string", "pattern": "^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$"}
+_WORDS: Final = {"type": "string", "pattern": "^[^\u0000]*$"}
+_VALUE: Final = {
+    "description": "What a key of a file may have: a text, a whole number, true or false, a list, or a table.",
+    "anyOf": [
+        _WORDS,
+        {"type": "integer", "minimum": -(2**63) + 1, "maximum": 2**63 - 1},
+        {"type": "boolean"},
+        {"type": "array", "items": {"$ref": "#/components/schemas/Value"}},
+        {"type": "object", "additionalProperties": {"$ref": "#/components/schemas/Value"}},
+    ],
 }
 _DEFINITION: Final = "what a route's file has at the top, see streamd(8)"
 
@@ -160,20 +176,27 @@ SCHEMAS: Final[Mapping[str, Any]] = {
     "Outputs": _object({"outputs": _list("Output")}, {"outputs": [OUTPUT_EXAMPLE]}, required=("outputs",)),
     "NewInput": _object(
         {
-            "id": {"type": "string", "description": "The route's name."},
-            "input": {"type": "object", "description": "url, and further keys of [input]."},
-            "output": {"type": "object", "description": "Outputs by name, each as in a file."},
+            "id": _ID | {"description": "The route's name."},
+            "input": _TABLE | {"description": "url, and further keys of [input]."},
+            "output": _TABLE | {"description": "Outputs by name, each as in a file."},
         },
         NEW_INPUT_EXAMPLE,
         required=("id", "input"),
     )
-    | {"description": f"The id, and {_DEFINITION}. Hooks stand in files alone."},
-    "NewOutput": _object({"id": _TEXT, "url": _TEXT}, NEW_OUTPUT_EXAMPLE, required=("id", "url"))
-    | {"description": "The id, and what stands below [output.NAME] in a file."},
-    "Patch": _object({}, {"description": None, "enabled": False})
+    | {"description": f"The id, and {_DEFINITION}. Hooks stand in files alone.", "additionalProperties": _ref("Value")},
+    "NewOutput": _object({"id": _ID, "url": _WORDS}, NEW_OUTPUT_EXAMPLE, required=("id", "url"))
     | {
+        "description": "The id, and what stands below [output.NAME] in a file.",
+        "additionalProperties": _ref("Value"),
+    },
+    "Value": _VALUE,
+    "Patch": _object({}, {"description": "Studio A", "enabled": False})
+    | {
+        "minProperties": 1,
+        "properties": {"input": {"type": "object", "additionalProperties": _OR_NULL}},
+        "additionalProperties": _OR_NULL,
         "description": "Keys as in a file with their new values; null takes a key away (RFC 7396). "
-        "Of a route, input has keys of the input."
+        "Of a route, input has keys of the input.",
     },
     "Step": _object(
         {"action": _TEXT, "address": _TEXT, "unit": _TEXT, "reason": _TEXT},
@@ -185,8 +208,18 @@ SCHEMAS: Final[Mapping[str, Any]] = {
         },
     ),
     "Plan": _object({"steps": _list("Step")}, {"steps": []}, required=("steps",)),
-    "Secret": _object({"secret": {"type": "string"}}, {"secret": "correct-horse"}, required=("secret",)),
-    "Key": _object({"key": {"type": "string"}}, {"key": "streamd_…"}, required=("key",)),
+    "Secret": _object(
+        {"secret": {"type": "string", "minLength": 1, "maxLength": 1024, "pattern": "^[^\u0000\r\n]+$"}},
+        {"secret": "correct-horse"},
+        required=("secret",),
+    )
+    | {"additionalProperties": False},
+    "Key": _object(
+        {"key": {"type": "string", "minLength": 1, "maxLength": 256, "pattern": "^[^\u0000]+$"}},
+        {"key": "streamd_…"},
+        required=("key",),
+    )
+    | {"additionalProperties": False},
     "Who": _object({"name": _TEXT, "role": _TEXT}, {"name": "wall", "role": "observer"}, required=("name", "role")),
     "Health": _object(
         {"status": {"type": "string", "enum": ["ok", "degraded"]}, "daemon": {"type": "boolean"}},

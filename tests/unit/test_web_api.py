@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from streamd.bus.client import ClientError, DeniedError, NoSuchThingError, NotRunningError
+from streamd.web.body import parse_object
 from streamd.web.problem import TITLES
 from tests.unit.test_ctl_show import DIAGNOSTIC
 from tests.unit.web import Place, place
@@ -316,5 +317,21 @@ def test_the_description_is_complete(tmp_path: Path) -> None:
                 "/metrics",
             }
             assert document["paths"]["/api/health"]["get"]["security"] == []
+
+    asyncio.run(check())
+
+
+def test_a_whole_number_is_one_however_it_is_written() -> None:
+    found = parse_object(b'{"a": 4.0, "b": 2e2, "c": 4.5, "d": 1e400}')
+    assert [type(value) for value in found.values()] == [int, int, float, float]
+    assert (found["a"], found["b"]) == (4, 200)
+
+
+def test_a_wrong_method_is_told_which_are_right(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with place(tmp_path) as it:
+            answer = await it.ask("PUT", "/api/inputs/b")
+            assert (answer.status_code, answer.headers["allow"]) == (405, "DELETE, GET, PATCH")
+            assert (await it.ask("GET", "/api/health", None, headers={"x-api-key": "wrong"})).status_code == 200
 
     asyncio.run(check())

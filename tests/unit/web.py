@@ -32,7 +32,7 @@ from streamd.web.limiter import Limiter
 from streamd.web.session import Sessions
 from streamd.web.settings import Settings
 from streamd.web.shield import Limits
-from tests.unit.test_ctl_show import STUDIO, thing
+from tests.unit.test_ctl_show import STUDIO, a_route, thing
 
 QUICK = Pace(settle=0, pause=0, count=0.05, recent=0.5, retry=0.05, first=5, beat=0.05, check=0.02)
 STATISTICS = [
@@ -116,10 +116,14 @@ class FakeDaemon:
 
     async def add_route(self, name: str, table: Mapping[str, Any]) -> None:
         await self._ask("add_route", name, dict(table))
-        self.answer["routes"].append(thing(name, "starting") | {"outputs": []})
+        if "input" not in table:
+            raise ClientError("[input] is missing", "InvalidConfiguration")
+        self.answer["routes"].append(a_route(name, "starting"))
 
     async def add_output(self, address: str, table: Mapping[str, Any]) -> None:
         await self._ask("add_output", address, dict(table))
+        if "url" not in table:
+            raise ClientError("url is missing", "InvalidConfiguration")
         self.output(address.partition("/")[0])["outputs"].append(thing(address, "starting"))
 
     async def update(self, address: str, table: Mapping[str, Any]) -> None:
