@@ -11,6 +11,7 @@ from streamd.web.hub import Hub
 from streamd.web.limiter import Limiter
 from streamd.web.link import Link
 from streamd.web.machine import Machine
+from streamd.web.rendering import Rendered
 from streamd.web.session import Sessions
 from streamd.web.settings import Settings
 from streamd.web.shield import Limits
@@ -28,6 +29,7 @@ class Gateway:
     limiter: Limiter = field(default_factory=Limiter)
     limits: Limits = field(default_factory=Limits)
     machine: Machine = field(default_factory=Machine)
+    rendered: Rendered = field(default_factory=Rendered)
     clock: Callable[[], float] = time.time
     """Seconds since 1970."""
     steady: Callable[[], float] = time.monotonic

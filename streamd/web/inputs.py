@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Final
+from typing import Final
 
 from fastapi import APIRouter, Depends
 from starlette.requests import Request
@@ -14,17 +14,19 @@ from streamd.bus.document import Document
 from streamd.host.webkeys import Role
 from streamd.web.body import check_table, take_id
 from streamd.web.link import Asked
+from streamd.web.mirror import View
 from streamd.web.openapi import answer, answers, takes
 from streamd.web.problem import Problem
+from streamd.web.rendering import Counted, input_document, thing_document
 from streamd.web.replies import (
     caller_of,
     checked,
     done,
     gateway_of,
-    inputs_document,
     needs,
     object_of,
     reply,
+    reply_text,
     view_of,
 )
 
@@ -48,7 +50,7 @@ router = APIRouter(tags=["inputs"])
 )
 async def list_inputs(request: Request) -> Response:
     """Return all routes with their outputs and counters."""
-    return reply({"inputs": await _all(request)})
+    return reply_text(gateway_of(request).rendered.inputs(*await _known(request)))
 
 
 @router.post(
@@ -76,7 +78,7 @@ async def add_input(request: Request) -> Response:
 )
 async def show_input(request: Request, input_id: str) -> Response:
     """Return one route."""
-    return reply(await _input(request, checked(input_id, "input")))
+    return reply(await _thing(request, checked(input_id, "input")))
 
 
 @router.patch(
@@ -112,7 +114,7 @@ async def remove_input(request: Request, input_id: str) -> Response:
 )
 async def list_outputs(request: Request, input_id: str) -> Response:
     """Return the outputs of a route."""
-    return reply({"outputs": (await _input(request, checked(input_id, "input")))["outputs"]})
+    return reply({"outputs": (await _thing(request, checked(input_id, "input")))["outputs"]})
 
 
 @router.post(
@@ -242,32 +244,23 @@ async def _look(request: Request) -> None:
         _LOG.info("it was done, but cannot be looked at: %s", error)
 
 
-async def _all(request: Request) -> list[Document]:
+async def _known(request: Request) -> tuple[View, Counted]:
+    """Return what there is, and what is counted of it."""
     view = await view_of(request)
     try:
-        counted = await gateway_of(request).hub.statistics()
+        return view, await gateway_of(request).hub.statistics()
     except ClientError:
-        counted = {}  # what there is can be told all the same
-    return inputs_document(view, counted)
-
-
-async def _input(request: Request, name: str) -> Document:
-    for found in await _all(request):
-        if found["address"] == name:
-            return found
-    raise Problem(404, "not-found", f'there is no input "{name}"')
+        return view, {}  # what there is can be told all the same
 
 
 async def _thing(request: Request, address: str) -> Document:
-    route, slash, _output = address.partition("/")
-    found = await _input(request, route)
-    if not slash:
-        return found
-    for output in found["outputs"]:
-        if output["address"] == address:
-            result: dict[str, Any] = output
-            return result
-    raise Problem(404, "not-found", f'there is no output "{address}"')
+    """Return a route with its outputs, or an output. Raises: Problem."""
+    view, counted = await _known(request)
+    is_output = "/" in address
+    found = thing_document(view, counted, address) if is_output else input_document(view, counted, address)
+    if found is None:
+        raise Problem(404, "not-found", f'there is no {"output" if is_output else "input"} "{address}"')
+    return found
 
 
 def _address(input_id: str, output_id: str) -> str:

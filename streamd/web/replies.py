@@ -8,7 +8,6 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from streamd.bus.document import Document
 from streamd.host.webkeys import Role
 from streamd.route.model import NAME_PATTERN
 from streamd.web.access import require
@@ -43,10 +42,15 @@ def needs(role: Role) -> Callable[[Request], None]:
     return check
 
 
+def reply_text(text: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Return JSON as an answer."""
+    more = {"cache-control": "no-store", **(headers or {})}
+    return Response(text, status, more, "application/json")
+
+
 def reply(data: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Return a document as an answer."""
-    more = {"cache-control": "no-store", **(headers or {})}
-    return Response(encode(data).encode(), status, more, "application/json")
+    return reply_text(encode(data).encode(), status, headers)
 
 
 def done() -> Response:
@@ -76,21 +80,3 @@ async def view_of(request: Request) -> View:
         text = "streamd is not running; start it with: systemctl start streamd"
         raise Problem(503, "not-running", text, headers={"Retry-After": "5"})
     return view
-
-
-def inputs_document(view: View, counted: Mapping[str, Document]) -> list[Document]:
-    """Return all routes with their outputs and counters."""
-    found: dict[str, Document] = {}
-    for address, thing in view.things.items():
-        route, slash, output = address.partition("/")
-        document = {"id": output if slash else route, **thing, "statistics": counters(counted.get(address, {}))}
-        if slash:
-            found[route]["outputs"].append(document)
-        else:
-            found[route] = {**document, "outputs": []}
-    return list(found.values())
-
-
-def counters(found: Mapping[str, Any]) -> Document:
-    """Return the counters of a thing, without what the thing itself says."""
-    return {key: value for key, value in found.items() if key not in {"address", "restarts"}}
