@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("fastapi", reason="fastapi is not installed, so that streamd-web is NOT TESTED")
+pytest.importorskip("streamd.web", reason="streamd-web is not installed, so that it is NOT TESTED")
 
 import httpx
 

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+pytest.importorskip("streamd.web", reason="streamd-web is not installed, so that it is NOT TESTED")
+
 from streamd.host.webkeys import Key, Role
 from streamd.web.caller import address_of, cookie_of, headers_of, is_our_page, is_secure, secret_of
 from streamd.web.limiter import Limiter

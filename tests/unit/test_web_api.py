@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+pytest.importorskip("streamd.web", reason="streamd-web is not installed, so that it is NOT TESTED")
+
 from streamd.bus.client import ClientError, DeniedError, NoSuchThingError, NotRunningError
 from streamd.web.body import parse_object
 from streamd.web.problem import TITLES

@@ -8,6 +8,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+
+pytest.importorskip("streamd.web", reason="streamd-web is not installed, so that it is NOT TESTED")
+pytest.importorskip("fastapi", reason="fastapi is not installed, so that streamd-web is NOT TESTED")
+
 from fastapi import FastAPI
 from starlette.routing import Route, WebSocketRoute
 

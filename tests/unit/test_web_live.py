@@ -9,6 +9,10 @@ from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+pytest.importorskip("streamd.web", reason="streamd-web is not installed, so that it is NOT TESTED")
+
 from streamd.host.webkeys import revoke_key
 from streamd.web import hub, mirror
 from streamd.web.hub import Hub, Told

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+pytest.importorskip("streamd.web", reason="streamd-web is not installed, so that it is NOT TESTED")
 
 from streamd.web.mirror import Change, History, View, changes
 from tests.unit.test_ctl_show import DIAGNOSTIC, STUDIO, a_route, status, thing

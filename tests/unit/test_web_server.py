@@ -14,8 +14,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import httpx
 import pytest
+
+pytest.importorskip("streamd.web", reason="streamd-web is not installed, so that it is NOT TESTED")
+pytest.importorskip("uvicorn", reason="uvicorn is not installed, so that streamd-web is NOT TESTED")
+
+import httpx
 
 from streamd.web import server
 from streamd.web.connection import Doorkeeper, Patience

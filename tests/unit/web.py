@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-if importlib.util.find_spec("fastapi") is None:
+if missing := [name for name in ("fastapi", "uvicorn", "streamd.web") if importlib.util.find_spec(name) is None]:
     if os.environ.get("STREAMD_REQUIRE_LINTERS"):
-        pytest.fail("fastapi is not installed, and STREAMD_REQUIRE_LINTERS is set", pytrace=False)
-    pytest.skip("fastapi is not installed, so that streamd-web is NOT TESTED", allow_module_level=True)
+        pytest.fail(f"{missing[0]} is not installed, and STREAMD_REQUIRE_LINTERS is set", pytrace=False)
+    pytest.skip(f"{missing[0]} is not installed, so that streamd-web is NOT TESTED", allow_module_level=True)
 
 import httpx
 
