@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Final
@@ -28,12 +29,13 @@ from streamd.host.store import Store
 from streamd.host.systemd import Systemd, SystemdError
 from streamd.host.vitals import Ward
 from streamd.plan.allocation import Allocation, allocate
+from streamd.plan.arrival import arrived, waiting
 from streamd.plan.desired import Desired, HostFacts, desire
 from streamd.plan.mediamtx import fetched_by, kept_names, paths_of, published_to
 from streamd.plan.observed import Observed, operator_stops
 from streamd.plan.pace import Pace
 from streamd.plan.plan import plan
-from streamd.plan.status import State, Statistics, Status, StepView
+from streamd.plan.status import Moving, State, Statistics, Status, StepView
 from streamd.plan.step import Action, Step
 from streamd.plan.unit import Address, route_slice
 from streamd.plan.viewers import MediaView
@@ -42,6 +44,7 @@ from streamd.route.change import Change, Kind, Refusal
 from streamd.route.diagnostic import Diagnostic
 from streamd.route.model import NO_HOOKS, Hooks, Route, Settings
 from streamd.route.parse import parse_route
+from streamd.route.settings import parse_settings
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -72,8 +75,13 @@ class Reconciler:
         self._lock = asyncio.Lock()
         self._good: dict[str, Route] = {}
         self._settings: Settings | None = None
+        before, errors = parse_settings("", store.settings)
+        self._last_settings = before if store.settings and not errors else None
+        """Those of the daemon before, for as long as streamd.toml is broken; another version may not know them."""
         self._configuration = Configuration()
         self._told: frozenset[str] = frozenset()
+        self._unkept: frozenset[str] = frozenset()
+        """Paths of files of our own that could not be read or written when that was told last."""
         self._executor = Executor(systemd, store, Path("/") / CREDENTIALS_DIRECTORY)
         self._background: set[asyncio.Task[None]] = set()
         self._is_moving = False
@@ -108,11 +116,12 @@ class Reconciler:
 
     async def tick(self) -> None:
         """Look whether streams flow, tell where that changed, and restart what is stuck. To be called each second."""
-        self._reporter.tick()
+        await self._reporter.tick()
         if self._ward.stuck() or any(self._ward.repaced()):
             async with self._lock:
                 await self._mend()
-        if self._is_moving:
+        # A pass to tell it, too.
+        if self._store.retry() or self._is_moving:
             async with self._lock:
                 await self._reconcile()
 
@@ -142,8 +151,8 @@ class Reconciler:
         """Return the moving counters of these, of all where none is named. Raises: NotFoundError."""
         return await self._reporter.statistics(addresses)
 
-    def meter(self, address: str) -> Statistics:
-        """Return what is known of one without asking anybody: no processor time, memory or tasks."""
+    def meter(self, address: str) -> Moving:
+        """Return what moves of one, without asking anybody."""
         return self._reporter.meter(address)
 
     async def reload(self) -> Status:
@@ -263,18 +272,9 @@ class Reconciler:
         await self._welcome()
 
     async def _welcome(self) -> None:
-        """Begin at once with what encoders publish now; systemd alone would, but only with its next try."""
-        waiting = {
-            route.name
-            for route in self.status.routes
-            if route.input_kind == "publish" and not route.unit.pid
-            if route.state is State.WAITING or (route.state is State.BACKOFF and route.trouble.reason == "refused")
-        }
-        if not waiting:
-            return
-        ready = {path.route for path in (await self._mediamtx.view()).paths if path.ready}
-        forced = {Address(name).unit: "its encoder has come" for name in waiting & ready}
-        if forced:
+        """Begin at once with what MediaMTX has by now; systemd alone would, but only with its next try."""
+        waits = waiting(self.status, time.time_ns() // 1000)
+        if waits and (forced := arrived(waits, (await self._mediamtx.view()).paths)):
             async with self._lock:
                 await self._reconcile(forced)
 
@@ -354,21 +354,29 @@ class Reconciler:
     async def _look(self, *, remember: bool) -> tuple[Desired, Observed, Allocation]:
         """Read the files and look at systemd. With `remember`, what was found becomes what is gone by from now on."""
         configuration = self._reader.read(
-            incumbents=self._good, ports=self._store.allocation.ports, last_settings=self._settings
+            incumbents=self._good,
+            ports=self._store.allocation.ports,
+            last_settings=self._settings or self._last_settings,
         )
+        observed = await self._systemd.observe()
+        stopped = self._store.stopped | self._newly_stopped(observed, remember=remember)
+        there = {address.route for address in map(Address.of_unit, observed.units) if address}
+        known = there | self._good.keys() | {address.partition("/")[0] for address in stopped}
+        configuration = configuration.with_missing(known)
         good = {
             file.name: route
             for file in configuration.files
             if (route := file.route or self._good.get(file.name)) is not None
         }
-        observed = await self._systemd.observe()
-        stopped = self._store.stopped | self._newly_stopped(observed, remember=remember)
+        # A port that is in use by the route's own input has gone to nobody else.
+        listening = {name for name in good if (unit := observed.units.get(Address(name).unit)) and unit.is_up}
+        returning = good.keys() - self._good.keys() - listening if self._settings else ()
         allocation = allocate(
             self._store.allocation,
             good.values(),
             configuration.settings,
             udp_ports_in_use(),
-            returning=good.keys() - self._good.keys() if self._settings else (),
+            returning=returning,
         )
         desired = desire(
             good.values(),
@@ -387,6 +395,8 @@ class Reconciler:
         if remember:
             self._good = good
             self._settings = configuration.settings
+            if not configuration.settings_broken:
+                self._store.keep_settings(configuration.settings_text)
             self._configuration = configuration
             self._tell_errors()
             self._forget_stopped(stopped)
@@ -439,6 +449,15 @@ class Reconciler:
             _LOG.error("%s", text, extra=journal.error_fields(texts[text]))
         self._told = frozenset(texts)
 
+    def _tell_unkept(self) -> None:
+        """Log once of each file of our own that it cannot be read or written, and when it could be again."""
+        problems = {found.path: found for found in self._store.problems}
+        for path in sorted(problems.keys() - self._unkept):
+            _LOG.error("%s: %s", path, problems[path].message, extra=journal.unkept_fields(problems[path]))
+        for path in sorted(self._unkept - problems.keys()):
+            _LOG.info("%s could be written again", path)
+        self._unkept = frozenset(problems)
+
     async def _tidy(self, desired: Desired, observed: Observed) -> None:
         """Drop what belongs to nothing any more: secrets of units that are gone, slices of routes that are gone."""
         drop_presets(desired.units.keys() | observed.units.keys())
@@ -453,4 +472,5 @@ class Reconciler:
 
     async def _show(self, desired: Desired, observed: Observed) -> None:
         self._executor.forget_mended(desired, observed)
+        self._tell_unkept()
         await self._reporter.show(self._configuration, self._good, desired, observed, self._executor.problems)

@@ -19,10 +19,12 @@ from streamd.host.store import Store
 from streamd.host.systemd import Systemd
 from streamd.host.vitals import Ward
 from streamd.plan.desired import Desired
+from streamd.plan.losses import Losses
 from streamd.plan.observed import Details, Observed
 from streamd.plan.overview import RouteEntry, Scene, calmed, conditions, overview
 from streamd.plan.patient import patients
-from streamd.plan.status import Statistics, Status
+from streamd.plan.progress import Report
+from streamd.plan.status import Moving, Statistics, Status
 from streamd.plan.transition import transitions
 from streamd.plan.unit import RESTART_STEPS_SINCE, Address
 from streamd.route.model import Route
@@ -30,6 +32,10 @@ from streamd.route.model import Route
 _LOG: Final = logging.getLogger(__name__)
 _IN_ONE_GO: Final = 100
 """Counters that are put together before others get a turn."""
+_NOTHING_USED: Final = Usage()
+_NOTHING_LOST: Final = Losses()
+_NOTHING_REPORTED: Final = Report()
+_STILL: Final = Moving()
 
 
 class Reporter:
@@ -43,6 +49,7 @@ class Reporter:
         self._publish = publish
         self._scene: Scene | None = None
         self.status = Status(version=__version__)
+        self._known: tuple[Status, dict[str, Address]] = (self.status, {})
         self.losses = LossWatch(lambda: self.status)
 
     async def show(
@@ -67,7 +74,7 @@ class Reporter:
         watched = patients(good.values(), self._store.allocation.channels, configuration.settings)
         endings = self._systemd.take_endings()
         await self._ward.admit(watched, observed, details, self._store.slow, endings)
-        self._ward.tick()
+        await self._ward.tick(at_once=True)
         self._scene = Scene(
             version=__version__,
             entries=tuple(
@@ -80,15 +87,15 @@ class Reporter:
             observed=observed,
             details=details,
             problems=dict(problems),
-            diagnostics=configuration.diagnostics,
+            diagnostics=configuration.diagnostics + self._store.problems,
         )
         self._tell(self._scene)
 
-    def tick(self) -> None:
+    async def tick(self) -> None:
         """Look at what FFmpeg reported since the last time, and tell if that changes a state."""
         warned = self.losses.tick()
         self._ward.garbage = self.losses.garbage
-        if (self._ward.tick() or warned) and self._scene is not None:
+        if (await self._ward.tick() or warned) and self._scene is not None:
             self._tell(self._scene)
 
     def _tell(self, scene: Scene) -> None:
@@ -140,7 +147,7 @@ class Reporter:
 
     async def statistics(self, addresses: Collection[str] = ()) -> tuple[Statistics, ...]:
         """Return the moving counters of these, of all where none is named. Raises: NotFoundError."""
-        known = {str(address): address for address in self._addresses()}
+        known = self._addresses()
         for address in addresses:
             if address not in known:
                 raise NotFoundError(f'there is no {"output" if "/" in address else "route"} "{address}"')
@@ -149,52 +156,61 @@ class Reporter:
         used = await asyncio.to_thread(usage, [address.unit for address in wanted])
         found = []
         for number, each in enumerate(wanted, 1):
-            found.append(_with_usage(self._meter(each), used.get(each.unit)))
+            found.append(self._counters(each, used.get(each.unit, _NOTHING_USED), self.losses.counted(each.unit)))
             if number % _IN_ONE_GO == 0:
                 await asyncio.sleep(0)
         return tuple(found)
 
-    def meter(self, address: str) -> Statistics:
-        """Return what is known of one without asking anybody, but for its losses: a thousand are asked for at once."""
-        route, _slash, output = address.partition("/")
-        return self._counters(Address(route, output))
-
-    def _meter(self, address: Address) -> Statistics:
-        found = self._counters(address)
-        return found if found.uptime is None else self.losses.counted(address, found)
-
-    def _counters(self, address: Address) -> Statistics:
-        now = time.monotonic_ns() // 1000
-        meter, active_since = self._ward.meter(address)
-        details = self._scene.details.get(address.unit) if self._scene else None
-        restarts = details.status.restarts if details else 0
+    def meter(self, address: str) -> Moving:
+        """Return what moves of one, without asking anybody."""
+        known = self._addresses().get(address)
+        meter, active_since = self._ward.meter(known.unit) if known else (None, 0)
         if not active_since:
-            return Statistics(address=str(address), restarts=restarts)
+            return _STILL
+        now = time.monotonic_ns() // 1000
         uptime = max(0, now - active_since)
-        if meter is None:
-            return Statistics(address=str(address), uptime=uptime, restarts=restarts)
-        report = meter.report
+        return Moving(meter.bitrate(now), meter.report.total, uptime) if meter else Moving(uptime=uptime)
+
+    def _counters(self, address: Address, used: Usage, lost: Losses) -> Statistics:
+        """Put the counters of one together: in one go, since it is done a thousand times in a row."""
+        now = time.monotonic_ns() // 1000
+        unit = address.unit
+        meter, active_since = self._ward.meter(unit)
+        details = self._scene.details.get(unit) if self._scene else None
+        if not active_since:
+            meter, lost = None, _NOTHING_LOST
+        report = meter.report if meter else _NOTHING_REPORTED
         return Statistics(
             address=str(address),
-            bitrate=meter.bitrate(now),
+            bitrate=meter.bitrate(now) if meter else None,
             bytes=report.total,
-            uptime=uptime,
+            uptime=max(0, now - active_since) if active_since else None,
             fps=report.fps,
-            speed=meter.speed(now),
+            speed=meter.speed(now) if meter else None,
             media_time=report.media or None,
             dropped=report.dropped if report.media else None,
             duplicated=report.duplicated if report.media else None,
-            restarts=restarts,
+            drops=lost.drops,
+            sampled=lost.total.packets if lost.total else None,
+            continuity_errors=lost.total.continuity_errors if lost.total else None,
+            ts_errors=lost.total.damaged + lost.total.sync_losses if lost.total else None,
+            cpu=used.cpu,
+            memory=used.memory,
+            tasks=used.tasks,
+            restarts=details.status.restarts if details else 0,
         )
 
-    def _addresses(self) -> Iterator[Address]:
-        for route in self.status.routes:
-            yield Address(route.name)
-            for output in route.outputs:
-                yield Address(route.name, output.name)
+    def _addresses(self) -> dict[str, Address]:
+        """Return all that there is, by its address as text; it is found once for each status."""
+        status, known = self._known
+        if status is not self.status:
+            known = {str(address): address for address in _addresses_of(self.status)}
+            self._known = (self.status, known)
+        return known
 
 
-def _with_usage(statistics: Statistics, used: Usage | None) -> Statistics:
-    if used is None:
-        return statistics
-    return replace(statistics, cpu=used.cpu, memory=used.memory, tasks=used.tasks)
+def _addresses_of(status: Status) -> Iterator[Address]:
+    for route in status.routes:
+        yield Address(route.name)
+        for output in route.outputs:
+            yield Address(route.name, output.name)

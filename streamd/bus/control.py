@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from streamd.plan.status import Statistics, Status, StepView
+from streamd.plan.status import Moving, Statistics, Status, StepView
 from streamd.plan.viewers import MediaView
 from streamd.route.change import Change
 from streamd.route.diagnostic import Diagnostic
@@ -79,8 +79,8 @@ class Control(Protocol):
             NotFoundError: there is no such thing.
         """
 
-    def meter(self, address: str) -> Statistics:
-        """Return what is known of one of them without asking anybody: no processor time, memory or tasks."""
+    def meter(self, address: str) -> Moving:
+        """Return what moves of one of them, without asking anybody."""
 
     async def start(self, address: str, *, wait: bool) -> None:
         """Start what is stopped, and forget that an operator stopped it.

@@ -67,6 +67,7 @@ gdbus monitor \-\-system \-\-dest {BUS_NAME}
 .SH SEE ALSO
 .BR streamctl (1),
 .BR streamd (8),
+.BR streamd.route (5),
 .BR busctl (1),
 .BR polkit (8)
 """.lstrip()

@@ -6,16 +6,16 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from typing import Final
-from zlib import crc32
 
 from streamd.bus.call import CallError, quoted
 from streamd.bus.connection import Connection, Variant
+from streamd.bus.managed import ManagedObjects
 from streamd.bus.names import INTROSPECTABLE, OBJECT_MANAGER, PEER, PROPERTIES, ROOT
 from streamd.bus.schema import Interface, interfaces
 from streamd.bus.tree import MOVING, Added, Changed, Removed, Tree, changes, moving_properties
 from streamd.bus.values import pack
 from streamd.bus.wire import Counters, Entries, dictionary, entries, joined, object_entry, properties_changed
-from streamd.plan.status import Statistics
+from streamd.plan.status import Moving
 
 _LOG: Final = logging.getLogger(__name__)
 _DOCTYPE: Final = (
@@ -24,10 +24,6 @@ _DOCTYPE: Final = (
 )
 _EVERYWHERE: Final = (INTROSPECTABLE, PEER)
 _COUNTERS: Final = Counters(dict.fromkeys(MOVING, "t"))
-_MOVING_SECONDS: Final = 1.0
-"""How old the counters in a reply with all objects may be: FFmpeg reports them once a second."""
-_PARTS: Final = 8
-"""Into which the objects are divided, so that not all of them get new counters in one go."""
 
 
 class Objects:
@@ -37,7 +33,7 @@ class Objects:
     second in the reply with all objects.
     """
 
-    def __init__(self, connection: Connection, meter: Callable[[str], Statistics]) -> None:
+    def __init__(self, connection: Connection, meter: Callable[[str], Moving]) -> None:
         """Take the bus, and what returns the moving counters of an address."""
         self._connection = connection
         self._meter = meter
@@ -45,9 +41,7 @@ class Objects:
         self._tree: Tree = {}
         self._children: dict[str, tuple[str, ...]] = {}
         self._entries: dict[str, dict[str, Entries]] = {}
-        self._managed: bytes | None = None
-        self._managed_objects: tuple[dict[str, bytearray], ...] = tuple({} for _ in range(_PARTS))
-        self._counted_at = [-_MOVING_SECONDS] * _PARTS
+        self._managed = ManagedObjects(_COUNTERS, self._object, self._moving)
 
     def replace(self, tree: Tree, addresses: dict[str, str]) -> None:
         """Export these objects in place of the last ones; those that stand for an address have moving properties."""
@@ -58,9 +52,8 @@ class Objects:
             self._children = _children(tree)
         for change in found:
             self._entries.pop(change.path, None)
-            self._managed_objects[_part(change.path)].pop(change.path, None)
             if change.path != ROOT:
-                self._managed = None
+                self._managed.change(change.path)
         if old:  # the first objects are there before anybody can know the name
             for change in found:
                 self._tell(change)
@@ -111,10 +104,10 @@ class Objects:
                 for name, properties in self._tree[path].items()
             }
             self._entries[path] = found
-        address = self._addresses.get(path)
-        if address is None:
+        counters = self._moving(path)
+        if counters is None:
             return found
-        moving = _COUNTERS.entries(moving_properties(self._meter(address)))
+        moving = _COUNTERS.entries(counters)
         return {name: Entries(joined((kept, moving))) for name, kept in found.items()}
 
     def _object(self, path: str) -> bytes:
@@ -143,45 +136,18 @@ class Objects:
         for found in self._named(path, interface):
             if name in self._tree[path][found]:
                 return pack(interfaces()[found].properties[name].signature, self._tree[path][found][name])
-            if name in MOVING and path in self._addresses:
-                return Variant("t", moving_properties(self._meter(self._addresses[path]))[name])
+            if name in MOVING and (moving := self._moving(path)) is not None:
+                return Variant("t", moving[name])
         raise CallError.standard("UnknownProperty", f"there is no property {quoted(name)}")
 
     def managed(self) -> bytes:
-        """Return GetManagedObjects' reply: all objects below the root, which is the ObjectManager itself.
+        """Return GetManagedObjects' reply: all objects below the root, which is the ObjectManager itself."""
+        return self._managed.reply([path for path in self._tree if path != ROOT], time.monotonic())
 
-        With 1,000 outputs only what is new is marshalled, and new counters are put into what was: all others wait
-        meanwhile.
-        """
-        if self._count_anew(time.monotonic()):
-            self._managed = None
-        if self._managed is None:
-            self._managed = dictionary(joined(self._managed_object(path) for path in self._tree if path != ROOT))
-        return self._managed
-
-    def _count_anew(self, now: float) -> bool:
-        """Put new counters in where they are older than a second, and tell whether there were any."""
-        due = [part for part, counted_at in enumerate(self._counted_at) if now - counted_at > _MOVING_SECONDS]
-        for part in due:
-            # Where all are due at once, as after a pause, it is made so that they are not the next time.
-            early = _MOVING_SECONDS * part / _PARTS if len(due) == _PARTS else 0
-            self._counted_at[part] = now - early
-            for path, kept in self._managed_objects[part].items():
-                if path in self._addresses:
-                    _COUNTERS.put(kept, moving_properties(self._meter(self._addresses[path])))
-        return bool(due)
-
-    def _managed_object(self, path: str) -> bytearray:
-        """Return an object as `managed` keeps it: with its counters at the end, since it has one interface of ours."""
-        part = self._managed_objects[_part(path)]
-        kept = part.get(path)
-        if kept is None:
-            kept = part[path] = bytearray(self._object(path))
-        return kept
-
-
-def _part(path: str) -> int:
-    return crc32(path.encode()) % _PARTS
+    def _moving(self, path: str) -> dict[str, int] | None:
+        """Return the moving properties of an object, None where it has none."""
+        address = self._addresses.get(path)
+        return None if address is None else moving_properties(self._meter(address))
 
 
 def _children(tree: Tree) -> dict[str, tuple[str, ...]]:

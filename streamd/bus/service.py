@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final
 
 from streamd.bus.call import Call, CallError, Handler, quoted, take_options
 from streamd.bus.changes import change_handlers
@@ -22,6 +21,7 @@ from streamd.bus.gate import Gate
 from streamd.bus.names import BUS_NAME, MANAGER, OUTPUT, ROOT, ROUTE
 from streamd.bus.objects import Objects
 from streamd.bus.replies import StatusReplies, statistics_entries
+from streamd.bus.shared import Recent, Shared
 from streamd.bus.tree import Builder, addresses
 from streamd.bus.values import pack_document
 from streamd.bus.wire import Marshalled, documents
@@ -35,12 +35,8 @@ _VERBS: Final = ("Start", "Stop", "Restart")
 _MAX_TEXT: Final = 1 << 16
 """Bytes of a route file that everybody may have checked."""
 _MAX_DIAGNOSTICS: Final = 100
-_RECENT: Final = 1.0
-"""Seconds for which counters are kept: FFmpeg reports them once a second."""
 _IN_ONE_GO: Final = 100
 """Statistics that are marshalled before others get a turn."""
-
-T = TypeVar("T")
 
 Check = Callable[[str, str], Sequence[Diagnostic]]
 """Returns what is wrong with a route file, from its path and its text. It is called in a thread, one at a time."""
@@ -67,11 +63,14 @@ class Service:
         self._checking = asyncio.Lock()
         self._status: Status | None = None
         self._addresses: dict[str, str] = {}
+        """By path."""
+        self._known: frozenset[str] = frozenset()
+        """All of these."""
         self._builder = Builder()
         self._objects = Objects(connection, control.meter)
         self._replies = StatusReplies(control.status)
-        self._plans = _Shared(control.plan)
-        self._statistics_of_all = _Recent(self._count_all)
+        self._plans = Shared(control.plan)
+        self._statistics_of_all = Recent(self._count_all)
         self._counting = asyncio.Lock()
         self._dispatcher = Dispatcher(connection, gate or Gate(connection), self._objects, self._handlers())
 
@@ -94,6 +93,7 @@ class Service:
         old, self._status = self._status, status
         self._replies.replace(status)
         self._addresses = addresses(status)
+        self._known = frozenset(self._addresses.values())
         self._statistics_of_all.forget()
         self._objects.replace(self._builder.build(status), self._addresses)
         for found in transitions(old, status) if old else ():
@@ -126,7 +126,7 @@ class Service:
                     "an output is addressed as ROUTE/OUTPUT" if is_output else "a route is addressed by its name alone"
                 )
                 raise CallError.standard("InvalidArgs", f"{what}, not as {quoted(address)}")
-            if address not in self._addresses.values():
+            if address not in self._known:
                 raise NotFoundError(f"there is no {'output' if is_output else 'route'} {quoted(address)}")
             await self._act(verb)(address, wait=not known.get("no-block", False))
             return []
@@ -188,9 +188,8 @@ class Service:
         asked, options = call.arguments
         take_options(options, {})
         if asked:
-            known = frozenset(self._addresses.values())
             for address in asked:
-                if address not in known:
+                if address not in self._known:
                     raise NotFoundError(f"there is no {'output' if '/' in address else 'route'} {quoted(address)}")
             # Files are read for each in a thread: one at a time, however many ask, so that others get theirs.
             async with self._counting:
@@ -204,7 +203,7 @@ class Service:
         routes, options = call.arguments
         take_options(options, {})
         for route in routes:
-            if "/" in route or route not in self._addresses.values():
+            if "/" in route or route not in self._known:
                 raise NotFoundError(f"there is no route {quoted(route)}")
         return [pack_document(view_document(await self._control.viewers(), routes))]
 
@@ -229,69 +228,3 @@ async def _marshalled(statistics: Sequence[Statistics]) -> Marshalled:
         if number % _IN_ONE_GO == 0:
             await asyncio.sleep(0)
     return Marshalled(documents(found))
-
-
-class _Shared(Generic[T]):
-    """What takes long and everybody may ask for: it is made once at a time, however many ask."""
-
-    def __init__(self, make: Callable[[], Awaitable[T]]) -> None:
-        self._make_one = make
-        self._lock = asyncio.Lock()
-        self._next: asyncio.Task[T] | None = None
-        self._tasks: set[asyncio.Task[T]] = set()
-
-    async def next(self) -> T:
-        """Return one whose making began after this was called. Raises: ControlError."""
-        if self._next is None:
-            self._next = asyncio.get_running_loop().create_task(self._make())
-            self._tasks.add(self._next)
-            self._next.add_done_callback(self._tasks.discard)
-        return await asyncio.shield(self._next)
-
-    async def _make(self) -> T:
-        async with self._lock:
-            self._next = None
-            return await self._make_one()
-
-    async def close(self) -> None:
-        """End what is under way."""
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-
-class _Recent(Generic[T]):
-    """What changes once a second and takes long to find out: it is kept for so long, and never made twice at a time."""
-
-    def __init__(self, make: Callable[[], Awaitable[T]]) -> None:
-        self._make = make
-        self._made_at = 0.0
-        self._latest: asyncio.Task[T] | None = None
-        self._tasks: set[asyncio.Task[T]] = set()
-
-    async def get(self) -> T:
-        """Return one whose making began less than a second ago. Raises: ControlError."""
-        now = time.monotonic()
-        if self._latest is None or now - self._made_at > _RECENT:
-            self._made_at = now
-            self._latest = asyncio.get_running_loop().create_task(self._made())
-            self._tasks.add(self._latest)
-            self._latest.add_done_callback(self._tasks.discard)
-        return await asyncio.shield(self._latest)
-
-    async def _made(self) -> T:
-        try:
-            return await self._make()
-        except BaseException:
-            self.forget()
-            raise
-
-    def forget(self) -> None:
-        """Keep none, since what it tells of is another."""
-        self._latest = None
-
-    async def close(self) -> None:
-        """End what is under way."""
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)

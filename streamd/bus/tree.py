@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from streamd.bus.document import diagnostics_document
 from streamd.bus.names import MANAGER, OUTPUT, ROOT, ROUTE, output_path, route_path
-from streamd.plan.status import FAILING, OutputStatus, RouteStatus, State, Statistics, Status
+from streamd.plan.status import FAILING, Moving, OutputStatus, RouteStatus, State, Status
 
 Properties = Mapping[str, Any]
 """Values by property name, not yet packed."""
@@ -168,10 +168,6 @@ MOVING: Final = ("Bitrate", "Bytes", "Uptime")
 """Properties that are not part of the tree, since they change all the time."""
 
 
-def moving_properties(statistics: Statistics) -> dict[str, int]:
+def moving_properties(moving: Moving) -> dict[str, int]:
     """Return the moving properties of a Route or an Output; what is unknown is 0."""
-    return {
-        "Bitrate": statistics.bitrate or 0,
-        "Bytes": statistics.bytes or 0,
-        "Uptime": statistics.uptime or 0,
-    }
+    return {"Bitrate": moving.bitrate or 0, "Bytes": moving.bytes or 0, "Uptime": moving.uptime or 0}

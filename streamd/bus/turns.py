@@ -1,6 +1,8 @@
 """Whose call is next: every client has a queue, and the queues take turns.
 
-So a client that asks a thousand times, or asks for everything all the time, delays the others by one call at most.
+So a client that asks a thousand times, or asks for everything all the time, delays the others by one call at most. And
+by one large reply at most: those go over the same wire as all others, so the next one is made only when the bus has
+taken the last.
 What is held for one client has a limit, and so has what the bus holds for one that does not read its replies: the bus
 counts those bytes as ours, and at 127 MB it would stop listening to us altogether.
 """
@@ -29,6 +31,8 @@ _UNREAD: Final = 4 << 20
 """Bytes sent to a client before the bus is asked whether it reads them."""
 _BACKLOG: Final = 8 << 20
 """Bytes that the bus does not take from us before nobody gets an answer any more."""
+_LARGE: Final = 64 << 10
+"""Bytes of a reply that take the bus more than a moment. Who got one will likely get another."""
 _CALLERS: Final = 4096
 _LOOK_FIRST: Final = 0.05
 """Seconds until the bus is asked again whether a client reads; doubles up to the next."""
@@ -47,6 +51,8 @@ class Caller:
     """Calls in a task of their own."""
     unread: int = 0
     """Bytes sent to it since it was last known to have read everything."""
+    large: bool = False
+    """Whether the last reply sent to it was."""
     held: bool = False
     """Whether it must first read what it was sent."""
 
@@ -68,6 +74,8 @@ class Turns:
         self._limit = unread
         self._callers: OrderedDict[str, Caller] = OrderedDict()
         self._ready: deque[Caller] = deque()
+        self._put_off: deque[Caller] = deque()
+        """Those whose turn comes when the bus has taken what was sent."""
         self._wake = asyncio.Event()
         self._queued = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -105,7 +113,9 @@ class Turns:
     def reply(self, caller: Caller, message: Message, reply: Message) -> None:
         """Send a reply, unless the caller wants none."""
         if not message.flags & MessageFlag.NO_REPLY_EXPECTED:
-            caller.unread += self._connection.send(reply)
+            size = self._connection.send(reply)
+            caller.unread += size
+            caller.large = size > _LARGE
 
     def _caller(self, name: str) -> Caller:
         caller = self._callers.get(name)
@@ -150,12 +160,23 @@ class Turns:
             caller.held = True
             self._start(self._wait_until_read(caller))
             return
+        if caller.large and self._connection.backlog > _LARGE:
+            if not self._put_off:
+                self._start(self._wait_until_taken())
+            self._put_off.append(caller)
+            return
         message, size = caller.queue.popleft()
         caller.queued -= size
         self._queued -= size
         self._begin(caller, message)
         if caller.queue:
             self._ready.append(caller)
+
+    async def _wait_until_taken(self) -> None:
+        await self._connection.drained()
+        self._ready.extendleft(reversed(self._put_off))
+        self._put_off.clear()
+        self._wake.set()
 
     async def _wait_until_read(self, caller: Caller) -> None:
         pause = _LOOK_FIRST

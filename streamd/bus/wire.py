@@ -87,12 +87,12 @@ class Counters:
     def entries(self, values: Mapping[str, float]) -> Entries:
         """Return an a{sv} of all keys; one without a value is 0."""
         out = bytearray(self._template)
-        self.put(out, values)
+        self.put(out, values, len(out))
         return Entries(out)
 
-    def put(self, out: bytearray, values: Mapping[str, float]) -> None:
-        """Put numbers in at the end of what ends with these entries; one without a value stays as it is."""
-        begin = len(out) - len(self._template)
+    def put(self, out: bytearray, values: Mapping[str, float], end: int) -> None:
+        """Put numbers into the entries that end there; one without a value stays as it is."""
+        begin = end - len(self._template)
         for name, value in values.items():
             place, put = self._places[name]
             put(out, begin + place, value)
@@ -141,9 +141,9 @@ def _named(name: str, properties: Entries) -> bytes:
     return bytes(out)
 
 
-def joined(parts: Iterable[bytes | bytearray]) -> bytes:
+def joined(parts: Iterable[bytes | bytearray | memoryview]) -> bytes:
     """Return entries one after the other, each at a multiple of 8."""
-    found: list[bytes | bytearray] = []
+    found: list[bytes | bytearray | memoryview] = []
     for part in parts:
         found += (part, _PADDING[-len(part) & 7])
     return b"".join(found[:-1])

@@ -16,7 +16,7 @@ def render_list(status: Document, style: Style, now: int) -> str:
     """Return a table with one line for each route and each output; `now` in µs since 1970."""
     things = [thing for route in status["routes"] for thing in (route, *route["outputs"])]
     if not things:
-        return "There are no routes. Put one into /etc/streamd/conf.d, or see streamd(8).\n"
+        return "There are no routes. Put one into /etc/streamd/conf.d, see streamd.route(5).\n"
     rows = [("ADDRESS", "STATE", "FOR", "BITRATE", "URL", "CAUSE")]
     rows += [
         (thing["address"], thing["state"], _age(thing, now), _bitrate(thing), thing["url"], _cause(thing))

@@ -39,7 +39,7 @@ def usage(units: Iterable[str], trees: Iterable[Path] = _TREES) -> dict[str, Usa
         if cpu is None:
             continue  # it is not running
         found[name] = Usage(
-            cpu=_number(dict(line.split(" ", 1) for line in cpu.splitlines() if " " in line).get("usage_usec")),
+            cpu=_number(cpu.partition("usage_usec ")[2].partition("\n")[0]),
             memory=_number(_read(f"{group}/memory.current")),
             tasks=_number(_read(f"{group}/pids.current")),
         )

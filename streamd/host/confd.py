@@ -42,6 +42,20 @@ class Configuration:
     own_diagnostics: tuple[Diagnostic, ...] = ()
     """Of streamd.toml, of directories that could not be read, and of drop-ins without a route."""
     settings_broken: bool = False
+    settings_text: bytes = b""
+    """What streamd.toml says, where it is not broken."""
+    unlisted: bool = False
+    """Some directory of routes could not be looked into: what is missing here may well stand there."""
+
+    def with_missing(self, names: Iterable[str]) -> Configuration:
+        """Return the same with these routes as broken ones, where nobody can tell whether they are gone."""
+        if not self.unlisted:
+            return self
+        missing = set(names) - {file.name for file in self.files}
+        paths = [f"/{ROUTE_DIRECTORIES[0]}/{name}{SUFFIX}" for name in missing]
+        # Without a diagnostic each: that of the directory says it all.
+        stand_ins = [replace(unreadable_route(path, "cannot be looked for"), diagnostics=()) for path in paths]
+        return replace(self, files=tuple(sorted((*self.files, *stand_ins), key=lambda file: file.name)))
 
     @property
     def diagnostics(self) -> tuple[Diagnostic, ...]:
@@ -76,7 +90,7 @@ class Reader:
             suppose: the pieces that some routes would have, none for a route that would be gone.
             suppose_settings: what streamd.toml would say.
         """
-        settings, found, broken = self._settings(last_settings, suppose_settings)
+        settings, found, text = self._settings(last_settings, suppose_settings)
         own = list(found)
         supposed = suppose or {}
         files = [parse_pieces(pieces, settings) for pieces in supposed.values() if pieces]
@@ -98,22 +112,27 @@ class Reader:
             files=checked,
             credentials=credentials,
             own_diagnostics=tuple(own),
-            settings_broken=broken,
+            settings_broken=text is None,
+            settings_text=text or b"",
+            unlisted=any(found.path == str(self._root / directory) for found in own for directory in ROUTE_DIRECTORIES),
         )
 
-    def _settings(self, last: Settings | None, supposed: bytes | None) -> tuple[Settings, tuple[Diagnostic, ...], bool]:
+    def _settings(
+        self, last: Settings | None, supposed: bytes | None
+    ) -> tuple[Settings, tuple[Diagnostic, ...], bytes | None]:
+        """Return the settings, what is wrong with their file, and its text where nothing is."""
         path = self._root / SETTINGS_FILE
         content, problem = supposed or b"", ""
         if supposed is None:
             content, _stamp, problem = read_regular(path)
         if problem == "does not exist":
-            return Settings(), (), False
+            return Settings(), (), b""
         if problem:
-            return last or Settings(), unreadable_document(str(path), problem).diagnostics, True
+            return last or Settings(), unreadable_document(str(path), problem).diagnostics, None
         settings, diagnostics = parse_settings(str(path), content)
-        if diagnostics and last is not None:
-            return last, diagnostics, True
-        return settings, diagnostics, bool(diagnostics)
+        if diagnostics:
+            return last or settings, diagnostics, None
+        return settings, (), content
 
     def _route(self, paths: RoutePaths, settings: Settings) -> RouteFile:
         contents = [(path, *read_regular(path)) for path in (paths.main, *paths.dropins)]

@@ -65,7 +65,7 @@ _NEW_DROPIN: Final = """\
 #removed = true
 """
 _NEW_SETTINGS: Final = """\
-# The settings of streamd, as streamd(8) explains them. A key that is not here has its default.
+# The settings of streamd, as streamd.toml(5) explains them. A key that is not here has its default.
 """
 
 

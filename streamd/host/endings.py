@@ -103,7 +103,7 @@ class Endings:
             result=detail.result,
             code=detail.exit_code,
             status=detail.exit_status,
-            lines=self._logs.lines(name, invocation) or await self._logs.recall(invocation),
+            lines=self._logs.lines(name, invocation),
             kind=patient.kind,
             listener=patient.is_listener,
             is_input=not patient.address.output,
@@ -111,6 +111,9 @@ class Endings:
             ran=detail.ran,
             before=self.latest[name].failure.cause if name in self.latest else None,
         )
+        # journald tells of new lines up to 250 ms late, so those seen may lack the last, which say why. They are there.
+        if not ending.lines or classify(ending).cause is Cause.UNKNOWN:
+            ending = replace(ending, lines=await self._logs.recall(invocation) or ending.lines)
         self._looked_at[name] = (invocation, ending)
         failure = self._judge(name, ending)
         self.latest[name] = Ended(failure, detail.since)

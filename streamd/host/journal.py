@@ -32,6 +32,8 @@ HOOK_CALLED: Final = "8f0f6fbd6b3f4c5ca2a3f1e0b7d59c46"
 """A hook's unit was started, or a webhook told."""
 HOOK_FAILED: Final = "c7be1d2f94a14de3a6a85b0d3c7f2e91"
 """A hook's unit could not be started, or a webhook not be told."""
+STATE_NOT_KEPT: Final = "4b6d0f2c8e914f7db35a1c9e70d8264a"
+"""A file of streamd's own, such as its allocation of ports, can be read or written no more."""
 
 STATE_CHANGED: Final[Mapping[State, str]] = {
     State.STARTING: "062eac54d39349e7bcec5d281d76d0fe",
@@ -86,6 +88,11 @@ def fields(message_id: str, address: Address | None = None, **more: str) -> Mapp
 def error_fields(diagnostic: Diagnostic) -> Mapping[str, object]:
     """Return the same for an error in a file."""
     return fields(CONFIGURATION_ERROR, STREAMD_PATH=diagnostic.path)
+
+
+def unkept_fields(diagnostic: Diagnostic) -> Mapping[str, object]:
+    """Return the same for a file of streamd's own that cannot be read or written."""
+    return fields(STATE_NOT_KEPT, STREAMD_PATH=diagnostic.path)
 
 
 def transition_fields(transition: Transition) -> Mapping[str, object]:

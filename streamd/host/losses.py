@@ -14,14 +14,14 @@ from streamd.host.sampler import SECONDS, sample
 from streamd.host.sockets import dropped
 from streamd.plan.health import Verdict
 from streamd.plan.losses import Losses
-from streamd.plan.status import RouteStatus, State, Statistics, Status
-from streamd.plan.unit import Address
+from streamd.plan.status import RouteStatus, State, Status
 
 _LOG: Final = logging.getLogger(__name__)
 _ROUND: Final = 5.0
 """Seconds between two samples of the same input, where there is time for all in that."""
 _COUNT_PERIOD: Final = 10.0
 """Seconds between two looks at the kernel's counts."""
+_NONE: Final = Losses()
 
 
 class LossWatch:
@@ -69,17 +69,10 @@ class LossWatch:
             for name, verdict in verdicts.items()
         }
 
-    def counted(self, address: Address, statistics: Statistics) -> Statistics:
-        """Return the statistics of a unit that is up, with its losses."""
-        _, losses = self._known.get(address.unit, ("", Losses()))
-        total = losses.total
-        return replace(
-            statistics,
-            drops=losses.drops,
-            sampled=total.packets if total else None,
-            continuity_errors=total.continuity_errors if total else None,
-            ts_errors=total.damaged + total.sync_losses if total else None,
-        )
+    def counted(self, unit: str) -> Losses:
+        """Return what was lost of a unit; nothing is known of one that is not up."""
+        known = self._known.get(unit)
+        return known[1] if known else _NONE
 
     async def _sample_for_ever(self) -> None:
         while True:

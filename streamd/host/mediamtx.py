@@ -30,6 +30,8 @@ from streamd.plan.viewers import MediaView
 from streamd.route.model import Listen, PullSource, Settings
 
 _LOG: Final = logging.getLogger(__name__)
+_LONGEST_ID: Final = 64
+"""Characters of a viewer's id that are shown again; MediaMTX's own have 36."""
 
 BINARIES: Final = (Path("/usr/local/bin/mediamtx"), Path("/usr/bin/mediamtx"))
 """In the order in which systemd looks for it."""
@@ -179,7 +181,8 @@ class MediaMtx:
         view = await self.view()
         viewer = view.find(name)
         if view.problem or viewer is None or self._api_at is None:
-            return view.problem or f'nobody watches who is called "{name}"'
+            shown = name if len(name) <= _LONGEST_ID else f"{name[: _LONGEST_ID - 1]}…"
+            return view.problem or f'nobody watches who is called "{shown}"'
         try:
             await self._api.kick(self._api_at, viewer)
         except MediaApiError as error:

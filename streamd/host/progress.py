@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import socket
 import time
+from collections.abc import Iterator
 from typing import Final
 
 from streamd.plan.progress import Report, parse_report
@@ -70,11 +71,22 @@ class ProgressChannel:
         self._socket = None
         self.opened_at = 0
 
-    def read(self) -> dict[str, Report]:
-        """Return the latest report sent to each address since the last call, without waiting."""
-        if self._socket is None:
-            return {}
+    def read(self) -> Iterator[tuple[str, Report]]:
+        """Yield each address with the latest report sent to it since the last call, without waiting.
+
+        What arrived is taken from the socket when the first is asked for, and each is parsed when it is its turn.
+        """
+        latest = self._drain()
+        for address, data in latest.items():
+            report = parse_report(data) if address[0] == 127 else None
+            if report is not None:
+                yield socket.inet_ntoa(address), report
+
+    def _drain(self) -> dict[bytes, bytes]:
+        """Return the latest datagram by the address that it was sent to."""
         latest: dict[bytes, bytes] = {}
+        if self._socket is None:
+            return latest
         receive = self._socket.recvmsg
         room = socket.CMSG_SPACE(12)
         for _ in range(_BATCH):
@@ -88,5 +100,4 @@ class ProgressChannel:
             for _level, kind, value in ancillary:
                 if kind == _IP_PKTINFO:
                     latest[value[8:12]] = data
-        found = ((address, parse_report(data)) for address, data in latest.items() if address[0] == 127)
-        return {socket.inet_ntoa(address): report for address, report in found if report is not None}
+        return latest

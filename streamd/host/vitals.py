@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
@@ -23,6 +24,8 @@ _SETTLED: Final = 30_000_000
 
 _PROVEN_AFTER: Final = 10_000_000
 """µs after which a unit that does not send is waited for no longer."""
+_IN_ONE_GO: Final = 100
+"""Units that are looked at before others get a turn."""
 
 
 class Ward:
@@ -44,6 +47,8 @@ class Ward:
         self.garbage: frozenset[str] = frozenset()
         """Names of ingests that bring something else than a transport stream."""
         self.verdicts: dict[str, Verdict] = {}
+        self._round = 0
+        """Counts the looks, and the times that the units changed; a look that is not the last one is given up."""
 
     async def admit(
         self,
@@ -62,6 +67,7 @@ class Ward:
             slow: names of units that were made to be restarted slowly.
             endings: details of units when their processes had just ended; they may be up again.
         """
+        self._round += 1
         self._patients = {found.address.unit: found for found in patients}
         self._by_channel = {found.channel: name for name, found in self._patients.items()}
         self._slow = frozenset(slow)
@@ -89,6 +95,7 @@ class Ward:
                 await self.endings.recall_caller(name, invocation)
         for name in self._meters.keys() - up.keys():
             del self._meters[name]
+        self._round += 1
         self._up, self._waiting = up, frozenset(waiting)
         seen = self._last_up | {name: invocation for name, (invocation, _) in up.items()}
         self._last_up = {name: invocation for name, invocation in seen.items() if name in self._patients}
@@ -101,15 +108,31 @@ class Ward:
         """Watch no more."""
         self._channel.close()
 
-    def tick(self) -> bool:
-        """Read the reports and judge anew; tell whether there is something new to show."""
+    async def tick(self, *, at_once: bool = False) -> bool:
+        """Read the reports and judge anew; tell whether there is something new to show.
+
+        With a thousand units that takes long, so others get turns meanwhile, unless it is to be done `at_once`. What
+        is under way then is given up where the units change, or where it is overtaken: judged is what is there now.
+        """
+        self._round += 1
+        ours = self._round
         now = time.monotonic_ns() // 1000
-        for channel, report in self._channel.read().items():
+        for number, (channel, report) in enumerate(self._channel.read(), 1):
             name = self._by_channel.get(channel)
             if name in self._up and not report.is_last:
                 self._meters[name] = advance(self._meters.get(name), report, now)
+            if number % _IN_ONE_GO == 0 and not at_once:
+                await asyncio.sleep(0)
+        verdicts: dict[str, Verdict] = {}
+        for number, (name, verdict) in enumerate(self._judged(now) if ours == self._round else (), 1):
+            verdicts[name] = verdict
+            if number % _IN_ONE_GO == 0 and not at_once:
+                await asyncio.sleep(0)
+                if ours != self._round:
+                    break
+        if ours != self._round:
+            return False
         news = self.endings.renew()
-        verdicts = self._judge(now)
         for name, verdict in verdicts.items():
             if verdict.state is State.RUNNING:
                 self.endings.mend(name)
@@ -117,29 +140,35 @@ class Ward:
         self.verdicts = verdicts
         return news
 
-    def _judge(self, now: int) -> dict[str, Verdict]:
+    def _judged(self, now: int) -> Iterator[tuple[str, Verdict]]:
+        """Yield each unit that is up with its verdict."""
+        # While one is looked at that has ended, others may be up that are watched no longer.
+        up = [name for name in self._up if name in self._patients]
         if not self._channel.opened_at:
             cause = "whether its stream flows is not known, since another process has the progress port"
-            return dict.fromkeys(self._up, Verdict(state=State.RUNNING, cause=cause))
-        vitals = {name: self._vitals(name) for name in self._up}
-        found = {}
-        for name, vital in vitals.items():
+            yield from dict.fromkeys(up, Verdict(state=State.RUNNING, cause=cause)).items()
+            return
+        sources: dict[str, Vitals] = {}
+        for name in up:
             patient = self._patients[name]
             if not patient.address.output:
-                found[name] = judge_input(vital, now, stall_timeout=patient.stall_timeout)
-            else:
-                source = vitals.get(Address(patient.address.route).unit)
-                found[name] = judge_output(vital, source, now, stall_timeout=patient.stall_timeout)
-        return found
+                source = sources[patient.address.route] = self._vitals(name, patient)
+                yield name, judge_input(source, now, stall_timeout=patient.stall_timeout)
+        for name in up:
+            patient = self._patients[name]
+            if patient.address.output:
+                given = sources.get(patient.address.route)
+                vitals = self._vitals(name, patient)
+                yield name, judge_output(vitals, given, now, stall_timeout=patient.stall_timeout)
 
-    def _vitals(self, name: str) -> Vitals:
+    def _vitals(self, name: str, patient: Patient) -> Vitals:
         invocation, active_since = self._up[name]
         return Vitals(
             watched_since=max(active_since, self._channel.opened_at),
             is_adopted=0 < active_since < self._channel.opened_at - _SETTLED,
             meter=self._meters.get(name),
-            is_listener=self._patients[name].is_listener,
-            connected=self.endings.has_caller(name, invocation),
+            is_listener=patient.is_listener,
+            connected=patient.is_listener and self.endings.has_caller(name, invocation),
             is_garbage=name in self.garbage,
         )
 
@@ -172,7 +201,7 @@ class Ward:
             if pace is not None and (pace is Pace.SLOW) is not (name in self._slow):
                 yield self._patients[name].address, pace
 
-    def meter(self, address: Address) -> tuple[Meter | None, int]:
-        """Return the meter of a unit that is up, and when it became active; 0 for one that is not."""
-        up = self._up.get(address.unit)
-        return self._meters.get(address.unit), up[1] if up else 0
+    def meter(self, unit: str) -> tuple[Meter | None, int]:
+        """Return the meter of a unit that is up, and when it became active; None and 0 for one that is not."""
+        up = self._up.get(unit)
+        return (self._meters.get(unit), up[1]) if up else (None, 0)

@@ -273,7 +273,7 @@ _WORDS: Final = {
     ),
     Cause.NO_PUBLISHER: (
         "no encoder has called yet",
-        "Point the encoder at this host, the route's name, and its user and password; see streamd(8).",
+        "Point the encoder at this host, the route's name, and its user and password; see streamd.route(5).",
     ),
     Cause.CALLER_LEFT: (
         "its caller left, it listens again",

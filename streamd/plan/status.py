@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from streamd.route.diagnostic import Diagnostic
 
@@ -81,6 +81,15 @@ class Trouble:
 NO_TROUBLE: Final = Trouble()
 
 
+class Moving(NamedTuple):
+    """Those of the moving counters that move at every moment: a thousand of them are made each second, and quickly."""
+
+    bitrate: int | None = None
+    bytes: int | None = None
+    uptime: int | None = None
+    """As in Statistics."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statistics:
     """The moving counters of one output or ingest; None is unknown, never nought."""
@@ -119,6 +128,11 @@ class Statistics:
     """Threads that the unit has."""
     restarts: int = 0
     """Automatic restarts since the unit was started."""
+
+    @property
+    def moving(self) -> Moving:
+        """Return those that move at every moment."""
+        return Moving(self.bitrate, self.bytes, self.uptime)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

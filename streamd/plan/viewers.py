@@ -69,6 +69,8 @@ class PathView:
     route: str
     ready: bool
     """Whether it can be watched: its stream arrives, and its tracks are known."""
+    since: int = 0
+    """Since when, in µs since 1970, 0 when unknown."""
     tracks: tuple[str, ...] = ()
     received: int = 0
     sent: int = 0
@@ -117,6 +119,7 @@ def view_paths(paths: Iterable[Any], lists: Mapping[str, Iterable[Any]]) -> tupl
             PathView(
                 route=_text(path, "name"),
                 ready=bool(path.get("ready", path.get("available"))),
+                since=_microseconds(_text(path, "readyTime") or _text(path, "availableTime")),
                 tracks=_tracks(path.get("tracks")),
                 received=_number(path, "bytesReceived", "inboundBytes") or 0,
                 sent=_number(path, "bytesSent", "outboundBytes") or 0,

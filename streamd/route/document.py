@@ -29,16 +29,16 @@ _STRING_OR_COMMENT: Final = re.compile(r'"(?:[^"\\]|\\.)*"|\'[^\']*\'|#.*|["\'].
 
 _MESSAGES: Final = (
     ("Unescaped '\\'", "a backslash begins an escape in double quotes, write \\\\ or use single quotes"),
-    ("Escaped character", "the escape is no valid character"),
-    ("Invalid hex value", "the escape lacks hexadecimal digits"),
+    ("Escaped character", "the escape is no valid character, write another one"),
+    ("Invalid hex value", "the escape lacks hexadecimal digits, write 4 after \\u or 8 after \\U"),
     ("Expected newline", "this is no valid number or date, put text in double quotes"),
     ("Invalid date", "this is no valid date or time, put text in double quotes"),
     ("Invalid value", "this is no valid value, put text in double quotes"),
-    ("Cannot overwrite", "this name is already taken further up"),
-    ("Cannot declare", "this name is already taken further up"),
-    ("Cannot mutate", "this name is already taken further up"),
-    ("Cannot redefine", "this name is already taken further up"),
-    ("Duplicate inline", "this name is already taken further up"),
+    ("Cannot overwrite", "this name is already taken further up, write another one"),
+    ("Cannot declare", "this name is already taken further up, write another one"),
+    ("Cannot mutate", "this name is already taken further up, write another one"),
+    ("Cannot redefine", "this name is already taken further up, write another one"),
+    ("Duplicate inline", "this name is already taken further up, write another one"),
 )
 _ESCAPES: Final = ("Unescaped '\\'", "Escaped character", "Invalid hex value")
 _VALUES: Final = ("Expected newline", "Invalid date", "Invalid value")
@@ -63,10 +63,12 @@ class Document:
 
 
 def make_diagnostic(path: str, shown: ShownLines, span: Span, key: str, message: str) -> Diagnostic:
-    """Return a diagnostic with its line out of those that may be shown, if it is not too long for that."""
+    """Return a diagnostic with its line out of those that may be shown, as far as it is not too long for that."""
+    if len(key) > _MAX_SHOWN:
+        key = f"{key[:_MAX_SHOWN]}..."
     line = shown.line(span.line)
-    if len(line) > _MAX_SHOWN:
-        line = line[:_MAX_SHOWN] if span.column < _MAX_SHOWN else ""
+    # Of a long line with a secret little is left; the caret would stand behind thousands of blanks.
+    line = line[:_MAX_SHOWN] if span.column <= _MAX_SHOWN else ""
     return Diagnostic(path=path, span=span, key=key, message=message, line_text=line)
 
 
@@ -201,7 +203,7 @@ def _translate(text: str, message: str, offset: int, start: int, result: Scan) -
             begin, key = max(begun, default=(start, ""))
             return begin, sentence, key
         return start, sentence, ""
-    return offset, "this is no valid TOML", ""
+    return offset, "this is no valid TOML, write KEY = VALUE or [TABLE]", ""
 
 
 def _last_line(lines: list[str], first: int) -> int:
@@ -234,5 +236,5 @@ def _bad_character(char: str) -> str:
     if char == "\r":
         return "a carriage return stands alone, save the file with Unix line ends"
     if char == "\0":
-        return "the file contains a NUL character, it is no text"
-    return f"the character U+{code:04X} is not allowed here"
+        return "the file contains a NUL character, save it as text"
+    return f"the character U+{code:04X} is not allowed here, remove it"

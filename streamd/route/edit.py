@@ -57,7 +57,7 @@ def _outputs(data: Mapping[str, Any]) -> Mapping[str, Any]:
 def _normal(data: Mapping[str, Any]) -> dict[str, Any]:
     """Return a route's data without what makes no difference: enabled = true, and tables with nothing in them."""
     outputs = {
-        name: {key: value for key, value in output.items() if (key, value) != ("enabled", True)}
+        name: {key: value for key, value in output.items() if key != "enabled" or value is not True}
         if isinstance(output, dict)
         else output
         for name, output in _outputs(data).items()
@@ -65,7 +65,9 @@ def _normal(data: Mapping[str, Any]) -> dict[str, Any]:
     rest = {
         key: value
         for key, value in data.items()
-        if (key != "output" or not isinstance(value, dict)) and (key, value) not in (("enabled", True), ("input", {}))
+        if not (key == "output" and isinstance(value, dict))
+        and not (key == "enabled" and value is True)
+        and not (key == "input" and value == {})
     }
     return {**rest, **({"output": outputs} if outputs else {})}
 

@@ -292,7 +292,7 @@ class Table:
             if elsewhere and key in elsewhere:
                 self.misplaced(key, elsewhere[key])
             else:
-                hint = nearest(key[:64], words) or nearest(key[:64], elsewhere or ())
+                hint = nearest(key[:64], words) or nearest(key[:64], elsewhere or ()) or ", remove it"
                 self.misplaced(key, f"unknown key{hint}")
 
     def accept(self, keys: Iterable[str]) -> None:

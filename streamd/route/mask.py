@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from difflib import SequenceMatcher
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Final
 
 MASK: Final = "***"
@@ -69,6 +69,7 @@ class ShownLines:
 
     def __init__(self, text: str) -> None:
         self._lines = text.split("\n")
+        self._secrets: dict[int, bool] = {}
         self._hidden: set[int] = set()  # lines inside a secret's multi-line string, counted from 0
         closing = ""
         for index, line in enumerate(self._lines):
@@ -100,10 +101,24 @@ class ShownLines:
             return True
         if _STATEMENT.match(self._lines[index]):
             return False
-        index -= 1
-        while index and not _STATEMENT.match(self._lines[index]):
-            index -= 1
-        return _secret_start(self._lines[index]) is not None
+        return self._begins_secret(self._beginnings[index])
+
+    @cached_property
+    def _beginnings(self) -> list[int]:
+        """For each line, counted from 0, the one in which the statement begins that it belongs to."""
+        found: list[int] = []
+        begin = 0
+        for index, line in enumerate(self._lines):
+            if _STATEMENT.match(line):
+                begin = index
+            found.append(begin)
+        return found
+
+    def _begins_secret(self, index: int) -> bool:
+        """Return whether a secret begins in the line; asked once for each line of a long statement."""
+        if index not in self._secrets:
+            self._secrets[index] = _secret_start(self._lines[index]) is not None
+        return self._secrets[index]
 
 
 def _secret_start(line: str) -> int | None:

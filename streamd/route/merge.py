@@ -8,13 +8,13 @@ diagnostic names the piece where the key stands.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import reduce
+from functools import cached_property, reduce
 from typing import Any, Final, NamedTuple
 
 from streamd.route.diagnostic import Diagnostic, Span, nearest
-from streamd.route.document import Document, make_diagnostic
+from streamd.route.document import MAX_ERRORS, Document, make_diagnostic
 from streamd.route.mask import PLAIN_KEYS, SECRET_KEYS, ShownLines
 from streamd.route.scanner import KeyPath, Place, dotted
 
@@ -125,7 +125,7 @@ def node_data(node: Node) -> dict[str, Any]:
 
 def document_node(document: Document, number: int, diagnostics: list[Diagnostic]) -> Node:
     """Return a document as the piece of this number; all but the first are drop-ins, which may take things away."""
-    report = _reporter(document, diagnostics)
+    reporter = _Reporter(document, diagnostics)
 
     def walk(value: object, path: KeyPath) -> Node:
         place = document.places.get(path)
@@ -134,7 +134,7 @@ def document_node(document: Document, number: int, diagnostics: list[Diagnostic]
             inline = bool(place and place.key != place.value)
             children = {key: walk(below, (*path, key)) for key, below in value.items()}
             table = Node(children=children, whole=inline, origin=origin)
-            return _removal(table, path, report) if number and len(path) == 2 and path[0] == "output" else table
+            return _removal(table, path, reporter) if number and len(path) == 2 and path[0] == "output" else table
         below = {
             inner: Origin(number, document.places[inner])
             for inner in _paths_inside(value, path)
@@ -170,19 +170,33 @@ def _paths_inside(value: object, path: KeyPath) -> Iterator[KeyPath]:
         yield from _paths_inside(below, (*path, key))
 
 
-_Reporter = Callable[[KeyPath, str], None]
+class _Reporter:
+    """Collects what is wrong with `removed` in one document, as many as are told of its syntax."""
+
+    def __init__(self, document: Document, diagnostics: list[Diagnostic]) -> None:
+        self._document = document
+        self._diagnostics = diagnostics
+        self._left = MAX_ERRORS
+
+    @property
+    def is_full(self) -> bool:
+        """Tell whether no further diagnostic is taken."""
+        return not self._left
+
+    @cached_property
+    def _shown(self) -> ShownLines:
+        return ShownLines(self._document.text)
+
+    def report(self, path: KeyPath, message: str) -> None:
+        """Add a diagnostic that points at the key."""
+        if self.is_full:
+            return
+        self._left -= 1
+        place = self._document.places.get(path, _START)
+        self._diagnostics.append(make_diagnostic(self._document.path, self._shown, place.key, dotted(path), message))
 
 
-def _reporter(document: Document, diagnostics: list[Diagnostic]) -> _Reporter:
-    def report(path: KeyPath, message: str) -> None:
-        place = document.places.get(path, _START)
-        shown = ShownLines(document.text)
-        diagnostics.append(make_diagnostic(document.path, shown, place.key, dotted(path), message))
-
-    return report
-
-
-def _removal(table: Node, path: KeyPath, report: _Reporter) -> Node:
+def _removal(table: Node, path: KeyPath, reporter: _Reporter) -> Node:
     """Return an output's table in a drop-in with what its key `removed` means."""
     children = dict(table.children or {})
     mark = children.pop(REMOVED, None)
@@ -190,17 +204,21 @@ def _removal(table: Node, path: KeyPath, report: _Reporter) -> Node:
         return table
     if mark.value is True:
         for key in children:
-            report((*path, key), "removed = true takes the whole output away, delete the other keys here")
+            reporter.report((*path, key), "removed = true takes the whole output away, delete the other keys here")
         return Node(value=GONE, whole=True, origin=table.origin)
     if not isinstance(mark.value, list) or not all(isinstance(key, str) for key in mark.value):
-        report((*path, REMOVED), 'must be true, which takes the output away, or a list of keys such as ["latency"]')
+        message = 'must be true, which takes the output away, or a list of keys such as ["latency"]'
+        reporter.report((*path, REMOVED), message)
         return replace(table, children=children)
     for number, key in enumerate(mark.value):
+        if reporter.is_full:
+            break
         here = (*path, REMOVED, number)
         if key in children:
-            report(here, f"{dotted((key,))} is given in this table too, delete one of the two")
+            reporter.report(here, f"{dotted((key,))} is given in this table too, delete one of the two")
         elif key not in _REMOVABLE:
-            report(here, f"unknown key{nearest(key[:64], _REMOVABLE)}")
+            hint = nearest(key[:64], _REMOVABLE) or ", delete it"
+            reporter.report(here, f"unknown key{hint}")
         else:
             children[key] = Node(value=GONE, whole=True)
     return replace(table, children=children)

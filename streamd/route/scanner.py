@@ -186,7 +186,7 @@ class _Scanner:
             except tomllib.TOMLDecodeError:
                 self.stop(start, "the quoted key contains what TOML does not allow, write a plain word")
         elif self.char in ('"', "'"):
-            self.stop(start, "the quoted key has no closing quote")
+            self.stop(start, "the quoted key has no closing quote, write it")
         else:
             self.stop(start, "write a key here: letters, digits, _ and -")
         self.pos = match.end()
@@ -201,7 +201,7 @@ class _Scanner:
         parts = self.key()
         close = "]" * len(mark)
         if not self.text.startswith(close, self.pos):
-            self.stop(start, f"the table header has no closing {close}")
+            self.stop(start, f"the table header has no closing {close}, write it")
         self.pos += len(close)
         path: KeyPath = ()
         for number, (name, span) in enumerate(parts):
@@ -258,7 +258,7 @@ class _Scanner:
         start = self.pos
         first = self.char
         if first in ("", "\n", "#"):
-            self.stop(start, "a value is missing after the =", path)
+            self.stop(start, "a value is missing after the =, write one", path)
         if first in "\"'":
             self.string(path)
         elif first in "[{":
@@ -285,7 +285,7 @@ class _Scanner:
     def bare(self, path: KeyPath) -> None:
         match = _BARE_VALUE.match(self.text, self.pos)
         if not match:
-            self.stop(self.pos, "a value is missing here", path)
+            self.stop(self.pos, "a value is missing here, write one", path)
         token = match[0]
         if token not in ("true", "false") and not _NUMBER_OR_DATE.fullmatch(token):
             if token.lower() in _TRUTHS:
@@ -294,7 +294,7 @@ class _Scanner:
                 self.stop(self.pos, 'write straight double quotes (") around the text', path)
             self.stop(self.pos, "write the text in double quotes", path)
         if len(token) > _MAX_DIGITS:
-            self.stop(self.pos, "the number is too long", path, limit=True)
+            self.stop(self.pos, "the number is too long, write a shorter one", path, limit=True)
         self.pos = match.end()
 
     def array(self, path: KeyPath) -> None:
@@ -322,7 +322,7 @@ class _Scanner:
             if self.char == ",":
                 self.pos += 1
             elif self.char != "]":
-                self.stop(start, "the array is never closed, or a comma is missing in it", path)
+                self.stop(start, "the array is never closed, write ] at its end, or a comma between its items", path)
 
     def inline_table(self, path: KeyPath) -> None:
         start = self.pos

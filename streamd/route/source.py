@@ -221,7 +221,7 @@ def _srt(table: Table, url: str, settings: Settings, name: str) -> SrtSource | N
         return None
     mode = srt_mode(table, parts)
     if mode is SrtMode.LISTENER and streamid is not None:
-        table.misplaced("streamid", "streamid is what a caller sends, a listener has none")
+        table.misplaced("streamid", "streamid is what a caller sends, a listener has none, remove it")
     port = _port(table, parts, settings, bound=mode is SrtMode.LISTENER)
     if port is None or port[0] is None:
         return None

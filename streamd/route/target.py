@@ -143,7 +143,7 @@ def _srt(table: Table, url: str, name: str, settings: Settings) -> SrtTarget | N
     parts, port = where
     mode = srt_mode(table, parts)
     if mode is SrtMode.LISTENER and streamid is not None:
-        table.misplaced("streamid", "streamid is what a caller sends, a listener has none")
+        table.misplaced("streamid", "streamid is what a caller sends, a listener has none, remove it")
     if mode is SrtMode.LISTENER and (key := _media_ports(settings).get(port)):
         table.wrong(
             "url", f"must have another port than {port}, MediaMTX's ({key} in the [mediamtx] table of streamd.toml)"

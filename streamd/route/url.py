@@ -127,10 +127,10 @@ def _host_and_port(where: str) -> tuple[str, str | None] | Fault:
     if not host.isascii():
         return Fault("must have a host name in ASCII, write the xn-- form of an international one")
     if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in host.removesuffix(".").split(".")):
-        return Fault("has no valid host name")
+        return Fault("has no valid host name, write letters, digits, dashes and dots, or an IP address")
     address = parse_address(host)
     if address is None and re.search(r"(?:^|\.)[0-9]+\.?$", host):
-        return Fault("has no valid IPv4 address")
+        return Fault("has no valid IPv4 address, write four numbers from 0 to 255")
     return host if address is None else str(address), port if colon else None
 
 

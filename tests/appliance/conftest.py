@@ -10,9 +10,13 @@ import pytest
 from tests.appliance import host
 
 
+def _is(item: pytest.Item, *markers: str) -> bool:
+    return any(item.get_closest_marker(marker) for marker in markers)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let what prepares the reboot be the last before it."""
-    items.sort(key=lambda item: item.get_closest_marker("before_reboot") is not None)
+    """Let what prepares a boot be the last before it."""
+    items.sort(key=lambda item: _is(item, "before_reboot", "before_damage"))
 
 
 def _clear() -> None:
@@ -31,10 +35,10 @@ def _clear() -> None:
 
 @pytest.fixture(autouse=True)
 def _clean(request: pytest.FixtureRequest) -> Iterator[None]:
-    if request.node.get_closest_marker("after_reboot"):
+    if _is(request.node, "after_reboot", "after_damage"):
         yield
         return
     _clear()
     yield
-    if not request.node.get_closest_marker("before_reboot"):
+    if not _is(request.node, "before_reboot", "before_damage"):
         _clear()

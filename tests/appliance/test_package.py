@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
+import os
+import pwd
+import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.appliance.host import DEBS, incarnations, our_units, run, show, wait_active, wait_until, write_route
+from tests.appliance.host import (
+    DEBS,
+    incarnations,
+    our_units,
+    run,
+    show,
+    wait_active,
+    wait_until,
+    write_credential,
+    write_route,
+)
 
 ROUTE = '[input]\nurl = "test:"\n[output.x]\nurl = "udp://127.0.0.1:6001"\n[output.y]\nurl = "udp://127.0.0.1:6002"\n'
 ADDRESSES = ("a", "a/x", "a/y")
@@ -26,6 +41,35 @@ def deb(which: str) -> str:
     """Return the package file of the version "current" or "next"."""
     (found,) = (DEBS / which).glob("streamd_*.deb")
     return str(found)
+
+
+NOT_OURS = (
+    *("/boot", "/dev", "/opt", "/proc", "/run", "/srv", "/sys", "/tmp"),
+    *("/var/log", "/var/tmp"),
+    # What dpkg, apt and systemd keep for themselves, whatever is installed.
+    *("/var/cache/apt", "/var/cache/debconf", "/var/cache/man", "/var/lib/apt", "/var/lib/dpkg", "/var/lib/systemd"),
+)
+BACKUPS = re.compile(r"/etc/(passwd|group|shadow|gshadow|subuid|subgid)-|/var/lib/dpkg/[a-z]+-old")
+"""Of what stood in there before the last change; some tool writes them with every user."""
+
+
+def everything() -> dict[str, str]:
+    """Return all files of this machine that a package could change, with their modes, owners and contents."""
+    found = {}
+    for directory, folders, files in os.walk("/"):
+        folders[:] = [name for name in folders if os.path.join(directory, name) not in NOT_OURS]
+        for path in (os.path.join(directory, name) for name in (*folders, *files)):
+            status = os.lstat(path)
+            what = f"{status.st_mode:o} {status.st_uid} {status.st_gid}"
+            if stat.S_ISLNK(status.st_mode):
+                what += f" {os.readlink(path)}"
+            elif stat.S_ISREG(status.st_mode) and directory.startswith(("/etc", "/var")):
+                with open(path, "rb") as file:
+                    what += f" {hashlib.file_digest(file, 'sha256').hexdigest()}"
+            elif stat.S_ISREG(status.st_mode):
+                what += f" {status.st_size}"
+            found[path] = what
+    return {path: what for path, what in found.items() if not BACKUPS.fullmatch(path)}
 
 
 def version() -> str:
@@ -75,9 +119,79 @@ def test_a_purge_leaves_nothing() -> None:
     wait_active(ADDRESSES)
     apt("purge", "streamd")
     assert our_units() == []
+    # No file is named after it, nor has a line of it: users, enabled units, states of dpkg and systemd.
     found = run("find", "/", "-xdev", "-name", "*streamd*").stdout.splitlines()
     assert [path for path in found if not path.startswith(("/opt/streamd", "/tmp/"))] == []
+    lines = run("grep", "-rIlw", "streamd", "/etc", "/var/lib", "/usr/local", check=False).stdout.splitlines()
+    assert [path for path in lines if not BACKUPS.fullmatch(path) and not path.startswith("/var/lib/apt")] == []
+    assert [user.pw_name for user in pwd.getpwall() if "streamd" in user.pw_name] == []
     assert not run("systemctl", "list-units", "--all", "--plain", "--no-legend", "streamd*").stdout.strip()
+
+
+def test_the_life_of_a_package_changes_nothing_on_the_machine() -> None:
+    """Installed, used, upgraded, removed, purged: what is there afterwards is what was there before."""
+    apt("purge", "streamd")
+    before = everything()
+    assert len(before) > 5000
+    apt("install", deb("current"))
+    during = everything()
+    assert {"/etc/streamd/streamd.toml", "/usr/sbin/streamd"} <= during.keys() - before.keys()
+    assert during["/etc/passwd"] != before["/etc/passwd"], "contents count"
+    write_credential("key", "s3cret")
+    write_route("a", ROUTE)
+    wait_active(ADDRESSES)
+    run("streamctl", "stop", "a/x")
+    run("systemctl", "enable", "--now", "streamd-metrics.socket")
+    apt("install", deb("next"))
+    apt("remove", "streamd")
+    apt("purge", "streamd")
+    after = everything()
+    changed = {path: (before.get(path), after.get(path)) for path in before.keys() | after.keys()}
+    assert {path: both for path, both in changed.items() if both[0] != both[1]} == {}
+
+
+@pytest.fixture
+def other_settings(tmp_path: Path) -> str:
+    """Return a package with the version "next" whose settings file is another one."""
+    tree = tmp_path / "tree"
+    run("dpkg-deb", "--raw-extract", deb("next"), str(tree))
+    with (tree / "etc/streamd/streamd.toml").open("a") as file:
+        file.write("\n# A later version has more to say.\n")
+    tmp_path.chmod(0o755)
+    return run("dpkg-deb", "--build", str(tree), str(tmp_path / "streamd_next_all.deb")).stdout.split("'")[-2]
+
+
+@pytest.mark.once
+def test_an_upgrade_leaves_what_an_administrator_wrote(other_settings: str) -> None:
+    settings = Path("/etc/streamd/streamd.toml")
+    shipped = settings.read_text()
+    assert "/etc/streamd/streamd.toml" in run("dpkg-query", "--showformat=${Conffiles}", "--show", "streamd").stdout
+    write_credential("key", "s3cret")
+    write_route("a", ROUTE)
+    wait_active(ADDRESSES)
+    # Untouched, it follows the package.
+    apt("install", other_settings)
+    assert settings.read_text() != shipped
+    assert "A later version" in settings.read_text()
+    apt("install", deb("current"))
+    assert settings.read_text() == shipped
+    # Changed, it stays, and the package's own is put beside it.
+    mine = shipped + "\n# Mine.\n"
+    settings.write_text(mine)
+    streams = incarnations(ADDRESSES)
+    apt("install", "-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold", other_settings)
+    assert "next" in version()
+    assert settings.read_text() == mine
+    assert "A later version" in Path("/etc/streamd/streamd.toml.dpkg-dist").read_text()
+    assert incarnations(ADDRESSES) == streams
+    assert Path("/etc/streamd/conf.d/a.toml").read_text() == ROUTE
+    assert Path("/etc/streamd/credentials/key").stat().st_mode & 0o777 == 0o600
+    # Deleted on purpose is a change like any other.
+    settings.unlink()
+    apt("install", "-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold", deb("current"))
+    assert not settings.exists()
+    apt("purge", "streamd")
+    assert not Path("/etc/streamd").exists()
 
 
 def test_an_installation_starts_the_daemon_at_once() -> None:

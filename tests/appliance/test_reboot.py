@@ -5,44 +5,64 @@ The first test prepares and is the last of its boot; the others run after the re
 
 from __future__ import annotations
 
+import shutil
+import socket
 from pathlib import Path
 
 import pytest
 
-from tests.appliance.host import is_active, run, state, status, wait_active, write_route
+from tests.appliance.boots import Memory, places, states, wait_running
+from tests.appliance.host import is_active, run, state, wait_active, wait_until, write_route
+from tests.appliance.media import make_stream
 
-REMEMBERED = Path("/var/tmp/before-the-reboot")
+STREAM = Path("/var/tmp/stream.ts")
+LOOP = Path("/srv/loop.ts")
+MEMORY = Memory(Path("/var/tmp/before-the-reboot"))
+AUTO = '[input]\nurl = "udp://0.0.0.0:auto"\n'
 OUTPUTS = '[output.x]\nurl = "udp://127.0.0.1:6001"\n[output.y]\nurl = "udp://127.0.0.1:6002"\n'
-
-
-def facts() -> str:
-    found = {name: status(name) for name in ("auto", "late")}
-    return "\n".join(f"{name} {it['url']} {it['group']}" for name, it in found.items())
+SYNC = 0x47
+"""The first byte of each packet of MPEG-TS."""
+MANY = range(6010, 6020)
+SENDING = ("loop", *(f"loop/x{port}" for port in MANY), "pattern", "pattern/x")
 
 
 @pytest.mark.before_reboot
 def test_before_the_reboot() -> None:
-    write_route("gone", '[input]\nurl = "udp://0.0.0.0:auto"\n')
+    shutil.copy(make_stream(STREAM), LOOP)
+    write_route("gone", AUTO)
     wait_active(("gone",))
-    write_route("auto", '[input]\nurl = "udp://0.0.0.0:auto"\n' + OUTPUTS)
-    write_route("late", '[input]\nurl = "udp://0.0.0.0:auto"\n')
-    wait_active(("auto", "auto/x", "auto/y", "late"))
+    write_route("auto", AUTO + OUTPUTS)
+    write_route("late", AUTO)
+    many = "".join(f'[output.x{port}]\nurl = "udp://127.0.0.1:{port}"\n' for port in MANY)
+    write_route("loop", f'[input]\nurl = "file://{LOOP}"\n{many}')
+    write_route("pattern", '[input]\nurl = "test:"\n[output.x]\nurl = "udp://127.0.0.1:6009"\n')
+    wait_active(("auto", "auto/x", "auto/y", "late", *SENDING))
+    wait_until(lambda: {states()[address] for address in SENDING} == {"running"}, 30, f"all send; {states()}")
     # Without the first, a fresh allocation would come out differently.
     Path("/etc/streamd/conf.d/gone.toml").unlink()
     run("streamctl", "stop", "auto/x")
     run("systemctl", "stop", "streamd-ingest@late.service")
     assert state("late") == "stopped"
-    REMEMBERED.write_text(facts())
+    MEMORY.write(("auto", "late"))
+
+
+@pytest.mark.after_reboot
+def test_every_route_sends_again_soon_after_the_daemon_starts() -> None:
+    wait_running(SENDING)
+    for port in MANY[0], MANY[-1]:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+            receiver.settimeout(5)
+            receiver.bind(("127.0.0.1", port))
+            assert receiver.recv(2048)[0] == SYNC
 
 
 @pytest.mark.after_reboot
 def test_everything_is_back_but_what_was_stopped() -> None:
-    assert REMEMBERED.exists(), "the reboot was not prepared"
     wait_active(("auto", "auto/y"))
     assert not is_active("auto/x")
     assert not is_active("late")
     assert state("auto/x") == "stopped"
-    assert facts() == REMEMBERED.read_text()
+    assert places(("auto", "late")) == MEMORY.read()
 
 
 @pytest.mark.after_reboot

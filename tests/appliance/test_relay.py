@@ -16,6 +16,7 @@ import pytest
 
 from tests.appliance.host import (
     incarnations,
+    journal,
     run,
     show,
     state,
@@ -156,6 +157,16 @@ def test_what_no_transport_stream_carries_is_published_and_sent_on() -> None:
         assert path["tracks"] == ["VP8", "Opus"] or path["tracks"] == "VP8, Opus", path
     wait_state("a", "waiting", 30)
     assert status("a/x")["state"] != "running", "never green while dead"
+    wait_until(lambda: next_try("a/x") > 5, 60, "its waits have grown")
+    with encoder("-c:v", "libvpx", "-deadline", "realtime", "-c:a", "libopus"):
+        line = "a/x: its stream has come"
+        wait_until(lambda: line in journal("-u", "streamd.service", "--since=-20s"), 20, "it is started at once")
+        wait_state("a/x", "running", 20)
+
+
+def next_try(address: str) -> float:
+    """Return the seconds until an output is started again, none where it does not wait."""
+    return float(status(address)["next-try"] / 1e6 - time.time())
 
 
 @pytest.mark.parametrize(

@@ -53,18 +53,19 @@ CALLER = '[output.caller]\nurl = "srt://127.0.0.1:9000"\npassphrase = { credenti
 LISTENER = '[output.listener]\nurl = "srt://127.0.0.1:9100"\nmode = "listener"\npassphrase = { credential = "venue" }\n'
 RTMP = '[output.rtmp]\nurl = "rtmp://127.0.0.1:1935/live"\nkey = { credential = "key" }\n'
 RTSP = '[output.rtsp]\nurl = "rtsp://127.0.0.1:8654/live"\n'
-TWENTY = udp_outputs() + CALLER + LISTENER + RTMP + RTSP
+OTHERS = CALLER + LISTENER + RTMP + RTSP
+TWENTY = udp_outputs() + OTHERS
 
 
 class Peers:
-    """All receivers of the twenty outputs; none of them is ours."""
+    """All receivers of the twenty outputs, or of those with fewer UDP ports; none of them is ours."""
 
-    def __init__(self, stream: Path, stack: ExitStack) -> None:
+    def __init__(self, stream: Path, stack: ExitStack, ports: tuple[int, ...] = UDP_PORTS) -> None:
         write_credential("venue", PASSPHRASE)
         write_credential("key", KEY)
         self.rtmp = stack.enter_context(RtmpServer())
         self.rtsp = stack.enter_context(RtspServer())
-        self.udp = stack.enter_context(UdpReceiver(stream, UDP_PORTS))
+        self.udp = stack.enter_context(UdpReceiver(stream, ports))
         self.caller = stack.enter_context(
             SrtReceiver(stream, "127.0.0.1", 9000, mode="listener", passphrase=PASSPHRASE, hidden=True)
         )

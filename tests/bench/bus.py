@@ -7,7 +7,8 @@ process. Printed, never asserted. The client that measures does not look into re
 time.
 
 Beside each is what the bus itself takes: GetId is a call that the bus answers alone, "floor" one that a process answers
-which does nothing but send the bytes of GetManagedObjects.
+which does nothing but send the bytes of GetManagedObjects. What is small waits for what is large and stands before it
+on the same wire: "Ping of the floor, flooded too" tells for how long where nothing else is done.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,12 @@ from streamd.bus.names import BUS_NAME, DBUS, DBUS_PATH, MANAGER, OBJECT_MANAGER
 from streamd.bus.objects import Objects
 from streamd.bus.transport import marshal
 from streamd.bus.tree import addresses, build
+from streamd.daemon import spare_collector
 from streamd.host.vitals import Ward
 from streamd.plan.observed import Details, Observed, ObservedUnit
 from streamd.plan.patient import Patient
 from streamd.plan.progress import Report
-from streamd.plan.status import Statistics, Status, UnitStatus
+from streamd.plan.status import Moving, Statistics, Status, UnitStatus
 from streamd.plan.unit import ROOT_SLICE, Address, route_slice
 from streamd.reporter import Reporter
 from tests.bus.conftest import start_bus
@@ -85,10 +87,10 @@ class Raw:
         self._destination = BUS_NAME
         return size
 
-    def floor(self) -> int:
+    def floor(self, name: str = "GetManagedObjects") -> int:
         """Ask the process that only sends bytes."""
         self._destination = FLOOR_NAME
-        size = self.call(*CALLS["GetManagedObjects"])
+        size = self.call(*CALLS[name])
         self._destination = BUS_NAME
         return size
 
@@ -137,10 +139,10 @@ class Channel:
         self._total = 0
         self.opened_at = 1
 
-    def read(self) -> dict[str, Report]:
+    def read(self) -> Iterator[tuple[str, Report]]:
         self._total += 625_000
         report = Report(total=self._total, media=0, fps=0.0, dropped=0, duplicated=0)
-        return dict.fromkeys(self._channels, report)
+        return ((channel, report) for channel in self._channels)
 
 
 class Silent:
@@ -171,7 +173,7 @@ async def reporter(status: Status) -> tuple[Reporter, Ward]:
         {},
     )
     for _ in range(3):
-        ward.tick()
+        await ward.tick()
         await asyncio.sleep(0.001)  # so that reports are some time apart
     found = Reporter(None, None, ward, lambda _status: None)  # type: ignore[arg-type]
     found.status = status
@@ -225,39 +227,32 @@ async def serve(address: str, routes: int, outputs: int) -> None:
             return await counters.statistics(addresses)
 
         it.control.statistics = statistics  # type: ignore[method-assign]
-        it.control.meters = _Meters(counters)
+        it.control.moving = counters.meter
         it.publish(status)
+        spare_collector()
         print("ready", flush=True)
         done = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, done.set)
         while not done.is_set():
-            ward.tick()
+            await ward.tick()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1.0):
                     await done.wait()
 
 
-class _Meters(dict[str, Statistics]):
-    """Stands for what the stage's control keeps in a dictionary."""
-
-    def __init__(self, counters: Reporter) -> None:
-        super().__init__()
-        self._counters = counters
-
-    def get(self, address: str, default: Any = None) -> Any:  # type: ignore[override]
-        return self._counters.meter(address)
-
-
 async def be_the_floor(address: str, routes: int, outputs: int) -> None:
     """Send the bytes of GetManagedObjects to whoever calls, without end and without a thought."""
     connection = await connect_system_bus(address)
-    objects = Objects(connection, lambda each: Statistics(address=each))
+    objects = Objects(connection, lambda _: Moving())
     status = status_of(routes, outputs)
     objects.replace(build(status), addresses(status))
     body = objects.managed()
 
     def reply(message: Message, _size: int) -> None:
-        connection.send(ready_reply(message, "a{oa{sa{sv}}}", body))
+        if message.member == "Ping":
+            connection.send(Message.new_method_return(message))
+        else:
+            connection.send(ready_reply(message, "a{oa{sa{sv}}}", body))
 
     connection.on_call = reply
     await connection.request_name(FLOOR_NAME)
@@ -265,12 +260,15 @@ async def be_the_floor(address: str, routes: int, outputs: int) -> None:
     await connection.wait_closed()
 
 
-def ask_for_everything(address: str) -> None:
+def ask_for_everything(address: str, whom: str) -> None:
     """Loop over GetManagedObjects until killed."""
     client = Raw(address)
     print("ready", flush=True)
     while True:
-        client.call(*CALLS["GetManagedObjects"])
+        if whom == "floor":
+            client.floor()
+        else:
+            client.call(*CALLS["GetManagedObjects"])
 
 
 def child(*argv: str) -> subprocess.Popen[str]:
@@ -286,15 +284,28 @@ def measure(address: str, title: str, routes: int, outputs: int) -> None:
         calls: dict[str, Any] = {"GetId": client.bare, "floor": client.floor}
         calls |= {name: (lambda call=call: client.call(*call)) for name, call in CALLS.items()}
         for name, call in calls.items():
-            taken = []
-            size = call()
-            end = time.monotonic() + SECONDS
-            while time.monotonic() < end or len(taken) < 20:
-                begin = time.monotonic()
-                call()
-                taken.append(time.monotonic() - begin)
-            report(title, name, taken, f"{size / 1024:.1f} KiB")
+            repeat(title, name, call)
         floor.kill()
+
+
+def measure_beside_floor(address: str, routes: int, outputs: int) -> None:
+    """Ask the floor for something small while another client asks it for everything: both wait for the same wire."""
+    client = Raw(address)
+    with child("floor", address, str(routes), str(outputs)) as floor, child("flood", address, "floor") as flood:
+        repeat("beside", "Ping of the floor, flooded too", lambda: client.floor("Ping"))
+        flood.kill()
+        floor.kill()
+
+
+def repeat(title: str, name: str, call: Callable[[], int]) -> None:
+    taken: list[float] = []
+    size = call()
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end or len(taken) < 20:
+        begin = time.monotonic()
+        call()
+        taken.append(time.monotonic() - begin)
+    report(title, name, taken, f"{size / 1024:.1f} KiB")
 
 
 def streamctl(address: str) -> None:
@@ -329,7 +340,8 @@ def main() -> None:
                 print(f"{routes} routes, {routes * outputs} outputs:")
                 measure(address, "alone", routes, outputs)
                 streamctl(address)
-                flood = child("flood", address)
+                measure_beside_floor(address, routes, outputs)
+                flood = child("flood", address, "streamd")
                 measure(address, "beside", routes, outputs)
                 flood.kill()
                 flood.wait()
@@ -345,7 +357,7 @@ if __name__ == "__main__":
             asyncio.run(serve(address, int(routes), int(outputs)))
         case ["floor", address, routes, outputs]:
             asyncio.run(be_the_floor(address, int(routes), int(outputs)))
-        case ["flood", address]:
-            ask_for_everything(address)
+        case ["flood", address, whom]:
+            ask_for_everything(address, whom)
         case _:
             main()

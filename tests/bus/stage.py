@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,7 +13,7 @@ from streamd.bus.gate import Gate
 from streamd.bus.names import BUS_NAME
 from streamd.bus.service import Service
 from streamd.bus.values import unpack
-from streamd.plan.status import OutputStatus, RouteStatus, State, Statistics, Status, StepView, UnitStatus
+from streamd.plan.status import Moving, OutputStatus, RouteStatus, State, Statistics, Status, StepView, UnitStatus
 from streamd.plan.viewers import MediaView, PathView, Viewer
 from streamd.route.change import Change
 from streamd.route.diagnostic import Diagnostic, Span
@@ -98,6 +98,8 @@ class FakeControl:
     steps: tuple[StepView, ...] = (StepView(action="keep", address="studio-a", unit="u", reason="nothing changed"),)
     asked: list[tuple[Any, ...]] = field(default_factory=list)
     meters: dict[str, Statistics] = field(default_factory=dict)
+    moving: Callable[[str], Moving] | None = None
+    """What moves, where it is not to be taken out of `meters`."""
     view: MediaView = VIEW
     error: Exception | None = None
     hold: asyncio.Event | None = None
@@ -123,9 +125,12 @@ class FakeControl:
         await self._ask("statistics", *addresses)
         known = [route.name for route in self.status.routes]
         known += [output.address for route in self.status.routes for output in route.outputs]
-        return tuple(self.meter(address) for address in addresses or known)
+        return tuple(self._counters(address) for address in addresses or known)
 
-    def meter(self, address: str) -> Statistics:
+    def meter(self, address: str) -> Moving:
+        return self.moving(address) if self.moving else self._counters(address).moving
+
+    def _counters(self, address: str) -> Statistics:
         return self.meters.get(address, Statistics(address=address))
 
     async def start(self, address: str, *, wait: bool) -> None:
@@ -186,10 +191,15 @@ class Stage:
 
 @asynccontextmanager
 async def stage(
-    address: str, *, client_address: str | None = None, quick: float = 5.0, patient: float = 60.0
+    address: str,
+    *,
+    client_address: str | None = None,
+    quick: float = 5.0,
+    patient: float = 60.0,
+    control: FakeControl | None = None,
 ) -> AsyncIterator[Stage]:
     server = await connect_system_bus(address)
-    control = FakeControl()
+    control = control or FakeControl()
     service = Service(server, control, gate=Gate(server, quick=quick, patient=patient))
     await service.open()
     client = await connect_system_bus(client_address or address)

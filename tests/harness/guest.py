@@ -17,11 +17,21 @@ PASSED = 123
 FORGIVE = "--forgive"
 
 
+PREPARING = ("before_reboot", "before_damage")
+"""Marks of tests that leave behind what the tests of the next boot look at. All others clear everything away."""
+
+
 class Failures:
     """A plugin that keeps the names of the tests that failed."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
+        self.preparing: list[str] = []
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self.preparing = [
+            item.nodeid for item in session.items if any(item.get_closest_marker(mark) for mark in PREPARING)
+        ]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed and report.nodeid not in self.names:
@@ -43,9 +53,10 @@ def run(arguments: Sequence[str], forgiven: int) -> int:
         return int(status) or 1
     names = ", ".join(failures.names)
     print(f"==> once more: {names}", flush=True)
-    again = subprocess.run([sys.executable, "-P", __file__, "-v", *failures.names], check=False).returncode
-    print(f"==> failed at first, and {'passed' if again == PASSED else 'again'}: {names}", flush=True)
-    return again or 1
+    again = [*(name for name in failures.names if name not in failures.preparing), *failures.preparing]
+    status = subprocess.run([sys.executable, "-P", __file__, "-v", *again], check=False).returncode
+    print(f"==> failed at first, and {'passed' if status == PASSED else 'again'}: {names}", flush=True)
+    return status or 1
 
 
 if __name__ == "__main__":

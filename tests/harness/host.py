@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from tests.harness.command import HarnessError, run, say
 
 TREE = Path(__file__).resolve().parents[2]
 REQUIREMENTS = TREE / "tests/requirements.txt"
+FUZZ_LIMIT = 900.0
+"""Seconds that a search may take more than it was asked to, to make what it keeps short."""
 
 TOOLS = {
     "mmdebstrap": "mmdebstrap",
@@ -109,15 +112,25 @@ def ensure_venv(cache: Cache) -> Path:
     return cache.venv / "bin"
 
 
-def unit_tests(cache: Cache) -> bool:
-    """Run the pure tests and the linters on the host; return whether all passed."""
-    scripts = ensure_venv(cache)
-    env = {
+def _environment(cache: Cache, scripts: Path) -> dict[str, str]:
+    return {
         "PATH": f"{scripts}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "HOME": str(cache.path),
         "LC_ALL": "C.UTF-8",
         "PYTHONDONTWRITEBYTECODE": "1",
-        "STREAMD_REQUIRE_LINTERS": "1",
     }
+
+
+def unit_tests(cache: Cache) -> bool:
+    """Run the pure tests and the linters on the host; return whether all passed."""
+    scripts = ensure_venv(cache)
+    env = {**_environment(cache, scripts), "STREAMD_REQUIRE_LINTERS": "1"}
     argv: list[str | Path] = [scripts / "python", "-m", "pytest", "tests/unit"]
     return run(argv, limit=600, env=env, cwd=TREE, check=False) == 0
+
+
+def fuzz(cache: Cache, seconds: float, arguments: Sequence[str]) -> int:
+    """Fuzz on the host for so long, and return the exit status."""
+    scripts = ensure_venv(cache)
+    argv: list[str | Path] = [scripts / "python", "-m", "tests.fuzz.run", str(seconds), *arguments]
+    return run(argv, limit=seconds + FUZZ_LIMIT, env=_environment(cache, scripts), cwd=TREE, check=False)

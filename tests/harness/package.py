@@ -45,6 +45,14 @@ def next_version(changelog: str) -> str:
     return bumped
 
 
+def next_code(text: str) -> str:
+    """Return streamd/__init__.py with the version that the daemon tells made the same as `next_version` does."""
+    bumped, count = re.subn(r'^(__version__ = "[^"]+)"', r'\1+next1"', text, flags=re.MULTILINE)
+    if not count:
+        raise HarnessError("streamd/__init__.py tells no version")
+    return bumped
+
+
 def ensure(cache: Cache, root: Path, source: Path, scratch: Path) -> Debs:
     """Return the packages of a source tree, built first where they are missing.
 
@@ -75,9 +83,10 @@ def ensure(cache: Cache, root: Path, source: Path, scratch: Path) -> Debs:
 
 def build(which: str, view: Path, destination: Path, log: Path) -> None:
     """Build one package from the tree in a writable root file system, and copy it to the destination."""
-    changelog = view / "build/streamd/debian/changelog"
+    tree = view / "build/streamd"
     if which == NEXT:
-        changelog.write_text(next_version(changelog.read_text()))
+        for path, bump in ((tree / "debian/changelog", next_version), (tree / "streamd/__init__.py", next_code)):
+            path.write_text(bump(path.read_text()))
     # The base has no compiler, which the package does not need and build-essential asks for.
     argv = ["dpkg-buildpackage", "-us", "-uc", "-b", "--ignore-builtin-builddeps"]
     in_container(view, argv, limit=BUILD_LIMIT, log=log, directory="/build/streamd")

@@ -22,16 +22,20 @@ UNIT_LIMIT = 600.0
 APPLIANCE_LIMIT = 1800.0
 DEMO_LIMIT = 300.0
 BENCH_LIMIT = 3600.0
+SOAK_LIMIT = 900.0
+"""Seconds that a soak may take more than it was asked to."""
 DEVELOPER_LIMIT = 1800.0
 
 GUEST_TREE = "/opt/streamd"
-SHARED = ("tests", "etc", "units", "debian", "pyproject.toml", "README.md")
+SHARED = ("tests", "etc", "units", "debian", "pyproject.toml", "README.md", "LICENSE")
 """What the guest sees of the source tree; not the code, for what is tested there is the installed package."""
 
 GUEST_PYTEST = ("/usr/bin/python3", "-P", f"{GUEST_TREE}/tests/harness/guest.py")
 PYTEST_OPTIONS = ("-o", "faulthandler_timeout=240")
 FORGIVEN = 3
 """Failed tests of a stage that run once more; with more than these it is not the machine that was busy."""
+LATER_BOOTS = "after_reboot or before_damage or after_damage"
+"""The tests that are not for the first boot of an appliance."""
 
 
 @dataclass
@@ -110,20 +114,39 @@ class Stages:
         return False
 
     def each(self, suite: str) -> bool:
-        """Run what is tested on every suite, with a reboot in between; return whether all passed."""
-        results = []
+        """Run what is tested on every suite, with reboots in between; return whether all passed."""
         with self.appliance(suite) as appliance:
             self.boot(appliance, f"{suite}: boot")
             paths = ["tests/unit", "tests/bus"]
-            results.append(self.pytest(appliance, f"{suite}: pure and bus tests", paths, UNIT_LIMIT))
-            arguments = ["tests/appliance", "-v", "--durations=15", "-m", "not after_reboot and not once"]
+            results = [self.pytest(appliance, f"{suite}: pure and bus tests", paths, UNIT_LIMIT)]
+            arguments = ["tests/appliance", "-v", "--durations=15", "-m", f"not once and not ({LATER_BOOTS})"]
             results.append(self.pytest(appliance, f"{suite}: appliance tests", arguments, APPLIANCE_LIMIT))
-            with self.clock.step(f"{suite}: power off"):
-                appliance.power_off()
-            self.boot(appliance, f"{suite}: second boot")
-            arguments = ["tests/appliance", "-v", "-m", "after_reboot"]
-            results.append(self.pytest(appliance, f"{suite}: tests after the reboot", arguments, APPLIANCE_LIMIT))
+            results += self.later_boots(suite, appliance)
         return all(results)
+
+    def reboots(self, suite: str) -> bool:
+        """Run what is tested over reboots alone; return whether all passed."""
+        with self.appliance(suite) as appliance:
+            self.boot(appliance, f"{suite}: boot")
+            arguments = ["tests/appliance", "-v", "-m", "before_reboot"]
+            results = [self.pytest(appliance, f"{suite}: tests before the reboot", arguments, APPLIANCE_LIMIT)]
+            results += self.later_boots(suite, appliance)
+        return all(results)
+
+    def later_boots(self, suite: str, appliance: Appliance) -> list[bool]:
+        """Boot what the tests of the first boot have prepared, and then a damaged system; return what passed."""
+        results = []
+        with self.clock.step(f"{suite}: power off"):
+            appliance.power_off()
+        self.boot(appliance, f"{suite}: second boot")
+        arguments = ["tests/appliance", "-v", "-m", "after_reboot or before_damage"]
+        results.append(self.pytest(appliance, f"{suite}: tests after the reboot", arguments, APPLIANCE_LIMIT))
+        with self.clock.step(f"{suite}: second power off"):
+            appliance.power_off()
+        self.boot(appliance, f"{suite}: boot of the damaged system", degraded=True)
+        arguments = ["tests/appliance", "-v", "-m", "after_damage"]
+        results.append(self.pytest(appliance, f"{suite}: tests of the damaged system", arguments, APPLIANCE_LIMIT))
+        return results
 
     def once(self, suite: str) -> bool:
         """Run what is the same on every suite; return whether all passed."""
@@ -133,12 +156,12 @@ class Stages:
             arguments = ["tests/appliance", "-v", "--durations=15", "-m", "once"]
             return self.pytest(appliance, f"{suite}: tests that run once", arguments, APPLIANCE_LIMIT)
 
-    def script(self, suite: str, path: str, limit: float) -> int:
+    def script(self, suite: str, path: str, limit: float, *arguments: str) -> int:
         """Run a script of the tree on a freshly booted appliance and return its exit status."""
         with self.appliance(suite) as appliance:
             self.boot(appliance, f"{suite}: boot")
             with self.clock.step(f"{suite}: {path}"):
-                status = appliance.run("/usr/bin/python3", "-P", f"{GUEST_TREE}/{path}", limit=limit)
+                status = appliance.run("/usr/bin/python3", "-P", f"{GUEST_TREE}/{path}", *arguments, limit=limit)
             if status:
                 print(appliance.journal(), flush=True)
             return status
@@ -147,7 +170,9 @@ class Stages:
         """Run chosen tests on a freshly booted appliance; return whether all passed."""
         with self.appliance(suite) as appliance:
             self.boot(appliance, f"{suite}: boot", degraded=True)
-            return self.pytest(appliance, f"{suite}: chosen tests", arguments, DEVELOPER_LIMIT, forgiven=0)
+            # Another -m among the arguments wins.
+            chosen = ["-m", "not before_damage and not after_damage", *arguments]
+            return self.pytest(appliance, f"{suite}: chosen tests", chosen, DEVELOPER_LIMIT, forgiven=0)
 
     def shell(self, suite: str) -> int:
         """Give the terminal to a shell on a freshly booted appliance, and return its exit status."""

@@ -70,7 +70,7 @@ def signals(xml: str) -> list[str]:
     return re.findall(r'<signal name="(\w+)"', xml)
 
 
-@pytest.mark.parametrize("name", ["org.streamd1.5", "streamctl.1", "streamd.8"])
+@pytest.mark.parametrize("name", ["org.streamd1.5", "streamctl.1", "streamd.8", "streamd.route.5", "streamd.toml.5"])
 def test_man_has_no_complaint(name: str) -> None:
     page = PAGE.with_name(name)
     if not shutil.which("man") or not page.exists():

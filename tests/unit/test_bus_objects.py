@@ -16,7 +16,7 @@ from streamd.bus.objects import Objects
 from streamd.bus.replies import statistics_entries
 from streamd.bus.tree import addresses, build
 from streamd.bus.wire import document_entries
-from streamd.plan.status import Statistics, Status
+from streamd.plan.status import Moving, Statistics, Status
 from tests.bus.stage import STATUS, State, output, route
 
 
@@ -45,8 +45,9 @@ class Meters:
     def __init__(self) -> None:
         self.count = 0
 
-    def __call__(self, address: str) -> Statistics:
-        return Statistics(address=address, bytes=self.count, bitrate=8 * self.count, uptime=self.count + 1)
+    def __call__(self, address: str) -> Moving:
+        del address
+        return Moving(bytes=self.count, bitrate=8 * self.count, uptime=self.count + 1)
 
 
 @pytest.fixture
@@ -82,10 +83,10 @@ def test_not_all_counters_are_renewed_at_once_though_none_is_older_than_a_second
     asked: list[str] = []
     renewed: dict[str, float] = {}
 
-    def meter(address: str) -> Statistics:
+    def meter(address: str) -> Moving:
         asked.append(address)
         renewed[address] = clock.now
-        return Statistics(address=address)
+        return Moving()
 
     objects = Objects(Deaf(), meter)  # type: ignore[arg-type]
     show(objects, replace(STATUS, routes=(route("r", *(output("r", f"o{n}") for n in range(200))),)))

@@ -145,5 +145,5 @@ def test_counters_are_put_in_where_they_were(old: int, new: int, text: str) -> N
         return object_entry("/a", {"i": Entries(joined((kept, counters.entries({"one": value, "other": 7}))))})
 
     changed = bytearray(made(old))
-    counters.put(changed, {"one": new})
+    counters.put(changed, {"one": new}, len(changed))
     assert changed == made(new)

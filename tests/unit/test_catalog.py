@@ -39,9 +39,8 @@ def journal() -> Any:
 
 def messages(journal: ModuleType) -> dict[str, Mapping[str, Any]]:
     """Return the fewest fields that each message of the journal module is sent with, by its MESSAGE_ID."""
-    bare = [
-        journal.error_fields(Diagnostic(path="/etc/streamd/conf.d/a.toml", span=Span(1, 1), key="", message="wrong"))
-    ]
+    wrong = Diagnostic(path="/etc/streamd/conf.d/a.toml", span=Span(1, 1), key="", message="wrong")
+    bare = [journal.error_fields(wrong), journal.unkept_fields(wrong)]
     bare += [
         journal.transition_fields(Transition(address=PLACE, old=State.STARTING, new=new, cause=""))
         for new in journal.STATE_CHANGED

@@ -70,9 +70,11 @@ def test_broken_settings_leave_the_last_ones(tmp_path: Path) -> None:
     put(tmp_path, "etc/streamd/streamd.toml", "max_outputs = 3\n")
     first = reader.read()
     assert (first.settings.max_outputs, first.settings_broken) == (3, False)
+    assert first.settings_text == b"max_outputs = 3\n"
     put(tmp_path, "etc/streamd/streamd.toml", "max_outputs = many\n")
     again = reader.read(last_settings=first.settings)
     assert (again.settings.max_outputs, again.settings_broken) == (3, True)
+    assert again.settings_text == b""
 
 
 def test_only_what_changed_is_parsed_again(tmp_path: Path) -> None:
@@ -166,6 +168,19 @@ def test_a_drop_in_that_cannot_be_read_makes_the_route_a_broken_one(tmp_path: Pa
     assert told(tmp_path, found.diagnostics) == [
         "/etc/streamd/conf.d/a.toml.d/20-x.toml:1:1: the file is no regular file"
     ]
+
+
+def test_a_directory_that_cannot_be_looked_into_makes_no_route_vanish(tmp_path: Path) -> None:
+    put(tmp_path, "usr/lib/streamd/conf.d/b.toml", GOOD.format(port=5001))
+    whole = read_configuration(str(tmp_path))
+    assert whole.with_missing({"a"}) is whole, "it is gone"
+    loop = tmp_path / "etc/streamd/conf.d"
+    loop.parent.mkdir(parents=True)
+    loop.symlink_to(loop)  # root is kept out, too
+    found = read_configuration(str(tmp_path)).with_missing({"a", "b", "c"})
+    assert [(file.name, file.route is None) for file in found.files] == [("a", True), ("b", False), ("c", True)]
+    (problem,) = found.diagnostics
+    assert (problem.path, "cannot be read" in problem.message) == (str(loop), True)
 
 
 def test_a_change_of_a_drop_in_is_seen(tmp_path: Path) -> None:

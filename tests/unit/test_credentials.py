@@ -38,6 +38,18 @@ def test_a_secret_is_replaced(tmp_path: Path) -> None:
     assert scan(tmp_path, b"").problems == {"youtube": ""}
 
 
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o620, 0o602, 0o610, 0o601, 0o4755])
+def test_one_that_others_may_touch_is_refused_with_the_remedy(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "youtube"
+    path.write_text("s3cret")
+    path.chmod(mode)
+    secret, problem = read_secret(path)
+    assert (secret, problem) == ("", f"can be read by others (mode {mode:04o}), run: chmod 0600 {path}")
+    assert not scan(tmp_path, b"").digests
+    path.chmod(0o400)
+    assert read_secret(path) == ("s3cret", "")
+
+
 @pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", ".hidden", "a\n", "a b", "é", "-a", "a" * 65])
 def test_bad_names(tmp_path: Path, name: str) -> None:
     store = tmp_path / "store"

@@ -227,3 +227,13 @@ def test_the_merged_whole_of_a_good_route_is_a_good_route() -> None:
         file = read(case)
         again = parse_route("a.toml", render_data(masked(file.merged.data)), Settings())
         assert again.route == file.route
+
+
+def test_a_thousand_errors_of_removed_are_told_as_twenty() -> None:
+    """Each is described from the whole text, so a thousand would take long."""
+    main = read_document("a.toml", '[input]\nurl = "test:"\n')
+    unknown = "[output.a]\nremoved = [\n" + "".join(f'"x{number}",\n' for number in range(1000)) + "]\n"
+    beside = "[output.a]\nremoved = true\n" + "".join(f"x{number} = 1\n" for number in range(1000))
+    for text in (unknown, beside):
+        found = parse_pieces([main, read_document("x", text)], Settings()).diagnostics
+        assert sum("delete" in one.message for one in found) == 20

@@ -445,3 +445,11 @@ def test_hooks_are_not_for_requests() -> None:
         refusal = check_change(change)
         assert refusal is not None
         assert (refusal.kind, "hooks start units" in refusal.message) == (Kind.INVALID, True)
+
+
+def test_what_is_only_equal_to_true_is_not_true() -> None:
+    """To Python 1 is True, and the route with `enabled = 1` is broken."""
+    there = found(MAIN + "enabled = 1\n")
+    assert written(EnableOutput("a", "x"), there) == {OWN: "[output.x]\nenabled = true\n"}
+    there = found("enabled = 1\n" + MAIN)
+    assert written(EnableRoute("a"), there) == {OWN: "enabled = true\n"}

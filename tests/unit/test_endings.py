@@ -92,6 +92,15 @@ def test_what_came_before_the_daemon_is_asked_of_the_journal_once() -> None:
     assert endings.latest[UNIT].failure.cause is Cause.REFUSED
 
 
+def test_where_what_was_heard_explains_nothing_the_journal_is_asked() -> None:
+    endings, journal = made()
+    journal.write("1", "the next try is in 465 ms")  # by the helper that waits first, before systemd 254
+    journal.before["1"] = ("the next try is in 465 ms", REFUSED)
+    look(endings)
+    assert journal.asked == ["1"]
+    assert endings.latest[UNIT].failure.cause is Cause.REFUSED
+
+
 def test_a_line_that_comes_late_changes_the_cause_and_the_pace() -> None:
     endings, journal = made()
     look(endings)

@@ -15,6 +15,8 @@ from tests.harness import command, host, lanes, lock, package, source
 def test_next_version_is_higher_and_keeps_the_rest() -> None:
     changelog = "streamd (0.1.0) unstable; urgency=medium\n\n  * (1) thing\n"
     assert package.next_version(changelog) == changelog.replace("(0.1.0)", "(0.1.0+next1)")
+    code = '"""What it is."""\n\n__version__ = "0.1.0"\nOTHER = "0.1.0"\n'
+    assert package.next_code(code) == code.replace('__version__ = "0.1.0"', '__version__ = "0.1.0+next1"')
 
 
 def ended(stat: Path) -> bool:

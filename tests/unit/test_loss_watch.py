@@ -12,8 +12,8 @@ from streamd.host import losses
 from streamd.host.losses import LossWatch
 from streamd.plan.continuity import Tally
 from streamd.plan.health import Verdict
-from streamd.plan.status import RouteStatus, State, Statistics, Status, UnitStatus
-from streamd.plan.unit import Address
+from streamd.plan.losses import Losses
+from streamd.plan.status import RouteStatus, State, Status, UnitStatus
 from tests.unit.make import unit_of
 
 BAD = Tally(packets=3325, continuity_errors=3)
@@ -73,8 +73,12 @@ class World:
 
         asyncio.run(run())
 
-    def counted(self, name: str) -> Statistics:
-        return self.watch.counted(Address(name), Statistics(address=name))
+    def counted(self, name: str) -> Losses:
+        return self.watch.counted(unit_of(name))
+
+    def packets(self, name: str) -> int | None:
+        total = self.counted(name).total
+        return total.packets if total else None
 
 
 def test_running_inputs_have_their_turns_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,12 +95,13 @@ def test_a_route_without_a_group_has_none(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_samples_are_counted_and_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(monkeypatch, route("a"))
-    assert world.counted("a") == Statistics(address="a")
+    assert world.counted("a") == Losses()
     assert not world.watch.tick()
     world.turns(1)
-    found = world.counted("a")
-    assert found.sampled
-    assert found.continuity_errors == found.sampled * 3 // 3325
+    found = world.counted("a").total
+    assert found
+    assert found.packets
+    assert found.continuity_errors == found.packets * 3 // 3325
     assert world.watch.tick()
     assert not world.watch.tick(), "nothing has changed since"
     verdicts = {
@@ -116,10 +121,10 @@ def test_a_new_process_begins_at_nought(monkeypatch: pytest.MonkeyPatch) -> None
     world.status = Status(version="1", routes=(route("a", invocation="2"),))
     world.heard.clear()
     world.turns(1)
-    assert 0 < (world.counted("a").sampled or 0) <= 3325 * len(world.heard)
+    assert 0 < (world.packets("a") or 0) <= 3325 * len(world.heard)
     world.status = Status(version="1", routes=(route("a", invocation="3"),))
     world.watch.tick()
-    assert world.counted("a").sampled is None
+    assert world.packets("a") is None
 
 
 def test_a_sample_over_two_processes_counts_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +135,7 @@ def test_a_sample_over_two_processes_counts_for_none(monkeypatch: pytest.MonkeyP
 
     world.during = start_anew
     world.turns(2)
-    assert world.counted("a").sampled is None
+    assert world.packets("a") is None
 
 
 def test_what_the_kernel_dropped_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,3 +127,16 @@ def test_a_listener_of_mediamtx_keeps_its_port() -> None:
             f"must have another port than {port}, MediaMTX's ({key} in the [mediamtx] table of streamd.toml)"
         )
         assert not parse_route("a.toml", text, Settings()).diagnostics, "it is off"
+
+
+def test_no_caret_stands_behind_thousands_of_blanks() -> None:
+    """A line that is too long is told at its 4,097th character, and what is hidden of it has fewer."""
+    text = '[input]\nurl = "test:"\npassphrase = "' + "x" * 5000 + '"\n'
+    (found,) = parse_route("a.toml", text, Settings()).diagnostics
+    assert str(found) == "a.toml:3:4097: the line is longer than 4096 characters, break it up"
+
+
+def test_no_key_is_told_at_any_length() -> None:
+    text = '[input]\nurl = "test:"\n' + "x" * 4000 + " = 1\n"
+    (found,) = parse_route("a.toml", text, Settings()).diagnostics
+    assert str(found) == f"a.toml:3:1: input.{'x' * 234}...: unknown key, remove it\n  {'x' * 240}\n  ^{'~' * 239}"

@@ -160,7 +160,7 @@ def test_shipped_file_shows_the_defaults() -> None:
         ("port = 20000", "1:1: port: port stands below [relay]"),
         ('output.memory = "1G"', "1:8: output.memory: write limits = { memory = ... }"),
         ("[input]", "1:2: input: [input] stands in a route's file, /etc/streamd/conf.d/NAME.toml"),
-        ("max_outputs = ", "1:15: max_outputs: a value is missing after the ="),
+        ("max_outputs = ", "1:15: max_outputs: a value is missing after the =, write one"),
     ],
 )
 def test_a_wrong_key_leaves_its_default(text: str, headline: str) -> None:

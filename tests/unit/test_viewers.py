@@ -24,17 +24,19 @@ OLD_PATHS = [
     {
         "name": "b",
         "ready": True,
+        "readyTime": "2026-11-25T02:19:26Z",
         "tracks": ["H264", "MPEG-4 Audio"],
         "bytesReceived": 5,
         "bytesSent": 7,
         "readers": [{"type": "rtspSession", "id": "r1"}, {"type": "hlsMuxer", "id": ""}],
     },
-    {"name": "a", "ready": False, "tracks": [], "bytesReceived": 0, "bytesSent": 0, "readers": []},
+    {"name": "a", "ready": False, "readyTime": None, "tracks": [], "bytesReceived": 0, "bytesSent": 0, "readers": []},
 ]
 NEW_PATHS = [
     {
         "name": "b",
         "available": True,
+        "availableTime": "2026-11-25T02:19:26Z",
         "tracks2": [{"codec": "H264"}],
         "tracks": ["H264"],
         "inboundBytes": 5,
@@ -68,6 +70,7 @@ def test_old_versions() -> None:
         PathView(
             route="b",
             ready=True,
+            since=1795573166000000,
             tracks=("H264", "MPEG-4 Audio"),
             received=5,
             sent=7,
@@ -82,7 +85,7 @@ def test_old_versions() -> None:
 def test_new_versions() -> None:
     assert lists_wanted(NEW_PATHS) == ["hlssessions", "srtconns"]
     (path,) = view_paths(NEW_PATHS, {"srtconns": [SRT], "hlssessions": [{"id": "h1", "outboundBytes": 13}]})
-    assert path.ready
+    assert (path.ready, path.since) == (True, 1795573166000000)
     assert (path.received, path.sent) == (5, 7)
     srt, hls, new = path.viewers
     assert srt == Viewer(
