@@ -75,14 +75,15 @@ class Stages:
             yield appliance
 
     def install(self, suite: str, view: Path, debs: package.Debs) -> None:
-        """Install the package as an administrator would, and leave both versions of it for tests of upgrades."""
+        """Install the packages as an administrator would, and leave both versions of them for tests of upgrades."""
         for which in (package.CURRENT, package.NEXT):
             directory = view / f"opt/streamd/debs/{which}"
             directory.mkdir(parents=True)
-            shutil.copy2(debs.find(which), directory)
-        deb = f"{GUEST_TREE}/debs/{package.CURRENT}/{debs.find(package.CURRENT).name}"
+            for path in debs.find(which):
+                shutil.copy2(path, directory)
+        paths = [f"{GUEST_TREE}/debs/{package.CURRENT}/{path.name}" for path in debs.find(package.CURRENT)]
         log = self.this.directory / suite / "install.log"
-        apt = ["apt-get", "install", "--yes", "--no-install-recommends", "-o", "APT::Sandbox::User=root", deb]
+        apt = ["apt-get", "install", "--yes", "--no-install-recommends", "-o", "APT::Sandbox::User=root", *paths]
         in_container(view, apt, limit=INSTALL_LIMIT, log=log)
         # Some tests read the code; what they find where the source tree has it is what was installed.
         (view / "opt/streamd/streamd").symlink_to("/usr/lib/python3/dist-packages/streamd")
