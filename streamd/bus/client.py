@@ -95,6 +95,15 @@ class Client:
         """Return what a reload would do."""
         return list(await self._call("Plan", "a{sv}", {}, within=_LONG))
 
+    async def plan_change(self, verb: str, address: str, table: Mapping[str, Any]) -> list[Document]:
+        """Return what a change (`verb`: add, update, remove, enable, disable) would do; the table is as for it."""
+        kept, options = _update(address, table) if verb == "update" else (pack_table(table), {})
+        return list(await self._call("PlanChange", "ssa{sv}a{sv}", verb, address, kept, options, within=_LONG))
+
+    async def log(self, address: str, lines: int) -> list[Document]:
+        """Return the last lines of the log of a route or an output."""
+        return list(await self._call("Log", "sa{sv}", address, {"lines": Variant("u", lines)}, within=_QUICK))
+
     async def reload(self) -> Document:
         """Have all files read again and what follows carried out."""
         return dict(await self._call("Reload", "a{sv}", {}, within=_LONG))
@@ -116,14 +125,7 @@ class Client:
     async def update(self, address: str, table: Mapping[str, Any]) -> None:
         """Set keys of an output, or of a route with those of its input in a table `input`; None takes a key away."""
         noun = "Output" if "/" in address else "Route"
-        inner = table.get("input") if noun == "Route" else None
-        whole = dict(table)
-        removed = [key for key, value in table.items() if value is None]
-        if isinstance(inner, dict):
-            whole["input"] = {key: value for key, value in inner.items() if value is not None}
-            removed += [f"input.{key}" for key, value in inner.items() if value is None]
-        kept = pack_table({key: value for key, value in whole.items() if value is not None})
-        options = {"remove": Variant("as", removed)} if removed else {}
+        kept, options = _update(address, table)
         await self._call(f"Update{noun}", "sa{sv}a{sv}", address, kept, options, within=_LONG)
 
     async def change(self, verb: str, address: str) -> None:
@@ -180,6 +182,18 @@ class Client:
         except BusError as error:
             raise translate(error) from error
         return unpack(reply[0]) if reply else None
+
+
+def _update(address: str, table: Mapping[str, Any]) -> tuple[dict[str, Variant], dict[str, Variant]]:
+    """Return the keys that an update sets, and the options that name those that it takes away."""
+    inner = table.get("input") if "/" not in address else None
+    whole = dict(table)
+    removed = [key for key, value in table.items() if value is None]
+    if isinstance(inner, dict):
+        whole["input"] = {key: value for key, value in inner.items() if value is not None}
+        removed += [f"input.{key}" for key, value in inner.items() if value is None]
+    kept = pack_table({key: value for key, value in whole.items() if value is not None})
+    return kept, {"remove": Variant("as", removed)} if removed else {}
 
 
 def translate(error: BusError) -> ClientError:

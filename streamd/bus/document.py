@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from streamd.plan.status import OutputStatus, RouteStatus, Statistics, Status, StepView
+from streamd.plan.status import LogLine, OutputStatus, RouteStatus, Statistics, Status, StepView
 from streamd.plan.viewers import MediaView, PathView, Viewer
 from streamd.route.diagnostic import Diagnostic
 
@@ -149,6 +149,11 @@ def diagnostics_document(diagnostics: Iterable[Diagnostic]) -> list[Document]:
         }
         for found in diagnostics
     ]
+
+
+def log_document(lines: Iterable[LogLine]) -> list[Document]:
+    """Return lines of a log."""
+    return [{"time": line.time, "priority": line.priority, "text": line.text} for line in lines]
 
 
 def steps_document(steps: Iterable[StepView]) -> list[Document]:

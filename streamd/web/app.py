@@ -91,7 +91,13 @@ async def _on_client_error(_request: Request, error: Exception) -> Response:
 
 async def _on_invalid(_request: Request, error: Exception) -> Response:
     del error  # its texts differ between the releases of the framework
-    return _answer(Problem(422, "malformed", "a parameter behind the ? is not right: wait is true or false"))
+    return _answer(
+        Problem(
+            422,
+            "malformed",
+            "a parameter behind the ? is not right: wait and dry-run are true or false, lines is from 1 to 1000",
+        )
+    )
 
 
 async def _on_http(request: Request, error: Exception) -> Response:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from typing import Final
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -15,7 +16,7 @@ from streamd.host.webkeys import Role
 from streamd.web.body import check_table, take_id
 from streamd.web.link import Asked
 from streamd.web.mirror import View
-from streamd.web.openapi import answer, answers, takes
+from streamd.web.openapi import answer, answers, either, takes
 from streamd.web.problem import Problem
 from streamd.web.rendering import Counted, input_document, thing_document
 from streamd.web.replies import (
@@ -39,6 +40,11 @@ _CHANGING: Final = (400, 403, 404, 408, 409, 413, 415, 422, *_ASKING)
 _ACTING: Final = (403, 404, 409, 422, *_ASKING)
 _VERBS: Final = ("start", "stop", "restart")
 
+_DRY: Final = "dry-run=true makes no change, and tells what it would do (200, a Plan)"
+_PLANNED: Final[dict[int | str, dict[str, Any]]] = {200: answer("Plan", "With dry-run=true: what it would do.")}
+DryRun = Annotated[bool, Query(alias="dry-run")]
+Lines = Annotated[int, Query(ge=1, le=1000)]
+
 router = APIRouter(tags=["inputs"])
 
 
@@ -58,13 +64,16 @@ async def list_inputs(request: Request) -> Response:
     status_code=201,
     dependencies=_ADMIN,
     summary="Add an input, with its outputs if you like",
-    responses={201: answer("Input", "It is there."), **answers(*_CHANGING)},
+    description=_DRY,
+    responses={201: answer("Input", "It is there."), **_PLANNED, **answers(*_CHANGING)},
     openapi_extra=takes("NewInput"),
 )
-async def add_input(request: Request) -> Response:
+async def add_input(request: Request, dry_run: DryRun = False) -> Response:
     """Make a route."""
     table = check_table(await object_of(request))
     name = take_id(table, "an input")
+    if dry_run:
+        return await _planned(request, "add", name, table)
     await (await _daemon(request)).add_route(name, table)
     _note(request, "added", name)
     return await _found(request, name, status=201)
@@ -85,12 +94,13 @@ async def show_input(request: Request, input_id: str) -> Response:
     "/api/inputs/{input_id}",
     dependencies=_ADMIN,
     summary="Set keys of an input, or take them away with null",
-    responses={200: answer("Input", "As it is now."), **answers(*_CHANGING)},
+    description=_DRY,
+    responses={200: either("Input", "Plan", "As it is now, or what would change."), **answers(*_CHANGING)},
     openapi_extra=takes("Patch"),
 )
-async def change_input(request: Request, input_id: str) -> Response:
+async def change_input(request: Request, input_id: str, dry_run: DryRun = False) -> Response:
     """Set keys of a route."""
-    return await _update(request, checked(input_id, "input"))
+    return await _update(request, checked(input_id, "input"), dry_run=dry_run)
 
 
 @router.delete(
@@ -99,11 +109,12 @@ async def change_input(request: Request, input_id: str) -> Response:
     response_class=Response,
     dependencies=_ADMIN,
     summary="Remove an input with all its outputs, which stop",
-    responses=answers(*_ACTING),
+    description=_DRY,
+    responses={**_PLANNED, **answers(*_ACTING)},
 )
-async def remove_input(request: Request, input_id: str) -> Response:
+async def remove_input(request: Request, input_id: str, dry_run: DryRun = False) -> Response:
     """Remove a route."""
-    return await _remove(request, checked(input_id, "input"))
+    return await _remove(request, checked(input_id, "input"), dry_run=dry_run)
 
 
 @router.get(
@@ -122,14 +133,17 @@ async def list_outputs(request: Request, input_id: str) -> Response:
     status_code=201,
     dependencies=_ADMIN,
     summary="Add an output",
-    responses={201: answer("Output", "It is there."), **answers(*_CHANGING)},
+    description=_DRY,
+    responses={201: answer("Output", "It is there."), **_PLANNED, **answers(*_CHANGING)},
     openapi_extra=takes("NewOutput"),
 )
-async def add_output(request: Request, input_id: str) -> Response:
+async def add_output(request: Request, input_id: str, dry_run: DryRun = False) -> Response:
     """Make an output."""
     checked(input_id, "input")
     table = check_table(await object_of(request))
     address = f"{input_id}/{take_id(table, 'an output')}"
+    if dry_run:
+        return await _planned(request, "add", address, table)
     await (await _daemon(request)).add_output(address, table)
     _note(request, "added", address)
     return await _found(request, address, status=201)
@@ -150,12 +164,13 @@ async def show_output(request: Request, input_id: str, output_id: str) -> Respon
     "/api/inputs/{input_id}/outputs/{output_id}",
     dependencies=_ADMIN,
     summary="Set keys of an output, or take them away with null",
-    responses={200: answer("Output", "As it is now."), **answers(*_CHANGING)},
+    description=_DRY,
+    responses={200: either("Output", "Plan", "As it is now, or what would change."), **answers(*_CHANGING)},
     openapi_extra=takes("Patch"),
 )
-async def change_output(request: Request, input_id: str, output_id: str) -> Response:
+async def change_output(request: Request, input_id: str, output_id: str, dry_run: DryRun = False) -> Response:
     """Set keys of an output."""
-    return await _update(request, _address(input_id, output_id))
+    return await _update(request, _address(input_id, output_id), dry_run=dry_run)
 
 
 @router.delete(
@@ -164,11 +179,34 @@ async def change_output(request: Request, input_id: str, output_id: str) -> Resp
     response_class=Response,
     dependencies=_ADMIN,
     summary="Remove an output, which stops",
-    responses=answers(*_ACTING),
+    description=_DRY,
+    responses={**_PLANNED, **answers(*_ACTING)},
 )
-async def remove_output(request: Request, input_id: str, output_id: str) -> Response:
+async def remove_output(request: Request, input_id: str, output_id: str, dry_run: DryRun = False) -> Response:
     """Remove an output."""
-    return await _remove(request, _address(input_id, output_id))
+    return await _remove(request, _address(input_id, output_id), dry_run=dry_run)
+
+
+@router.get(
+    "/api/inputs/{input_id}/log",
+    dependencies=_OBSERVER,
+    summary="Show the last lines of the log of an input and its outputs",
+    responses={200: answer("Log", "The oldest first."), **answers(404, *_ASKING)},
+)
+async def input_log(request: Request, input_id: str, lines: Lines = 20) -> Response:
+    """Return lines of the log of a route."""
+    return await _log(request, checked(input_id, "input"), lines)
+
+
+@router.get(
+    "/api/inputs/{input_id}/outputs/{output_id}/log",
+    dependencies=_OBSERVER,
+    summary="Show the last lines of the log of an output",
+    responses={200: answer("Log", "The oldest first."), **answers(404, *_ASKING)},
+)
+async def output_log(request: Request, input_id: str, output_id: str, lines: Lines = 20) -> Response:
+    """Return lines of the log of an output."""
+    return await _log(request, _address(input_id, output_id), lines)
 
 
 def _declare_verb(verb: str) -> None:
@@ -211,16 +249,29 @@ async def _act(request: Request, verb: str, address: str, *, wait: bool) -> Resp
     return await _found(request, address)
 
 
-async def _update(request: Request, address: str) -> Response:
+async def _planned(request: Request, verb: str, address: str, table: Mapping[str, Any]) -> Response:
+    """Return what a change would do."""
+    return reply({"steps": await (await _daemon(request)).plan_change(verb, address, table)})
+
+
+async def _log(request: Request, address: str, lines: int) -> Response:
+    return reply({"lines": await (await _daemon(request)).log(address, lines)})
+
+
+async def _update(request: Request, address: str, *, dry_run: bool) -> Response:
     table = check_table(await object_of(request), may_remove=True)
     if not table:
         raise Problem(422, "invalid-configuration", "there is nothing to set")
+    if dry_run:
+        return await _planned(request, "update", address, table)
     await (await _daemon(request)).update(address, table)
     _note(request, "changed", address)
     return await _found(request, address)
 
 
-async def _remove(request: Request, address: str) -> Response:
+async def _remove(request: Request, address: str, *, dry_run: bool) -> Response:
+    if dry_run:
+        return await _planned(request, "remove", address, {})
     await (await _daemon(request)).change("rm", address)
     _note(request, "removed", address)
     await _look(request)

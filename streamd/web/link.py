@@ -24,6 +24,12 @@ class Asked(Protocol):
     async def plan(self) -> list[Document]:
         """Return what a reload would do."""
 
+    async def plan_change(self, verb: str, address: str, table: Mapping[str, Any]) -> list[Document]:
+        """Return what a change would do; `verb` is add, update, remove, enable or disable."""
+
+    async def log(self, address: str, lines: int) -> list[Document]:
+        """Return the last lines of the log of a route or an output."""
+
     async def act(self, verb: str, address: str, *, wait: bool) -> None:
         """Start, stop or restart."""
 

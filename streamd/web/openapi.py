@@ -207,6 +207,12 @@ SCHEMAS: Final[Mapping[str, Any]] = {
             "reason": "its latency changed",
         },
     ),
+    "Line": _object(
+        {"time": _TIME, "priority": {"type": "integer", "description": "As in syslog: 3 is an error."}, "text": _TEXT},
+        {"time": 1795418000000000, "priority": 3, "text": "Connection refused"},
+        required=("time", "text"),
+    ),
+    "Log": _object({"lines": _list("Line")}, {"lines": []}, required=("lines",)),
     "Plan": _object({"steps": _list("Step")}, {"steps": []}, required=("steps",)),
     "Secret": _object(
         {"secret": {"type": "string", "minLength": 1, "maxLength": 1024, "pattern": "^[^\u0000\r\n]+$"}},
@@ -286,6 +292,12 @@ def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def answer(schema: str, description: str) -> dict[str, Any]:
     """Return the answer of an operation that does what it should."""
     content = {"schema": _ref(schema), "example": SCHEMAS[schema]["example"]}
+    return {"description": description, "content": {"application/json": content}}
+
+
+def either(schema: str, other: str, description: str) -> dict[str, Any]:
+    """Return the answer of an operation that answers with one of two things."""
+    content = {"schema": {"anyOf": [_ref(schema), _ref(other)]}, "example": SCHEMAS[schema]["example"]}
     return {"description": description, "content": {"application/json": content}}
 
 

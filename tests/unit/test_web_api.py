@@ -53,6 +53,50 @@ def test_everything_can_be_read(tmp_path: Path) -> None:
     asyncio.run(check())
 
 
+def test_what_a_change_would_do_is_told_without_making_it(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with place(tmp_path) as it:
+            new, output = {"id": "c", "input": {"url": "test:"}}, {"id": "y", "url": "udp://192.0.2.1:2"}
+            for method, path, body in (
+                ("POST", "/api/inputs", new),
+                ("POST", "/api/inputs/studio-a/outputs", output),
+                ("PATCH", "/api/inputs/studio-a", {"description": None}),
+                ("PATCH", "/api/inputs/studio-a/outputs/venue", {"ttl": 4}),
+                ("DELETE", "/api/inputs/studio-a/outputs/venue", None),
+                ("DELETE", "/api/inputs/studio-a", None),
+            ):
+                answer = await it.ask(method, f"{path}?dry-run=true", json=body)
+                assert answer.status_code == 200, answer.text
+                assert answer.json()["steps"][0]["action"] == "restart"
+                assert (await it.ask(method, f"{path}?dry-run=true", "operator", json=body)).status_code == 403
+            assert it.daemon.asked == [
+                ("plan_change", "add", "c", {"input": {"url": "test:"}}),
+                ("plan_change", "add", "studio-a/y", {"url": "udp://192.0.2.1:2"}),
+                ("plan_change", "update", "studio-a", {"description": None}),
+                ("plan_change", "update", "studio-a/venue", {"ttl": 4}),
+                ("plan_change", "remove", "studio-a/venue", {}),
+                ("plan_change", "remove", "studio-a", {}),
+            ]
+            assert (await it.ask("DELETE", "/api/inputs/no?dry-run=true")).status_code == 404
+            assert (await it.ask("DELETE", "/api/inputs/studio-a?dry-run=perhaps")).status_code == 422
+
+    asyncio.run(check())
+
+
+def test_the_last_lines_of_a_log(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with place(tmp_path) as it:
+            answer = await it.ask("GET", "/api/inputs/studio-a/outputs/venue/log?lines=5", "observer")
+            assert answer.json() == {"lines": [{"time": 1, "priority": 3, "text": "refused"}]}
+            assert (await it.ask("GET", "/api/inputs/studio-a/log", "observer")).status_code == 200
+            assert it.daemon.asked == [("log", "studio-a/venue", 5), ("log", "studio-a", 20)]
+            assert (await it.ask("GET", "/api/inputs/studio-a/log?lines=0")).status_code == 422
+            assert (await it.ask("GET", "/api/inputs/none/log")).status_code == 404
+            assert (await it.ask("GET", "/api/inputs/studio-a/log", None)).status_code == 401
+
+    asyncio.run(check())
+
+
 def test_many_readers_cost_the_daemon_one_look(tmp_path: Path) -> None:
     async def check() -> None:
         async with place(tmp_path) as it:
@@ -297,9 +341,12 @@ def test_the_description_is_complete(tmp_path: Path) -> None:
                     assert operation["operationId"], where
                     assert "HTTPValidationError" not in json.dumps(operation), where
                     good = [status for status in operation["responses"] if status < "300"]
-                    assert len(good) == 1, (where, good)
-                    bodies = operation["responses"][good[0]].get("content", {}).get("application/json")
-                    assert bodies is None or bodies["example"], where
+                    # Where a change can be tried without making it, what it would do is another answer.
+                    tried = "dry-run" in json.dumps(operation.get("parameters", ()))
+                    assert len(good) == 2 if tried and method != "patch" else len(good) == 1, (where, good)
+                    for status in good:
+                        bodies = operation["responses"][status].get("content", {}).get("application/json")
+                        assert bodies is None or bodies["example"], where
                     if method in {"post", "patch", "put"} and path.rpartition("/")[2] not in {
                         "start",
                         "stop",

@@ -110,6 +110,17 @@ class FakeDaemon:
         await self._ask("plan")
         return [{"action": "keep", "address": "studio-a", "unit": "u", "reason": "nothing changed"}]
 
+    async def plan_change(self, verb: str, address: str, table: Mapping[str, Any]) -> list[dict[str, Any]]:
+        await self._ask("plan_change", verb, address, dict(table))
+        if verb != "add":
+            self._known(address)
+        return [{"action": "restart", "address": address, "unit": "u", "reason": "its definition changes"}]
+
+    async def log(self, address: str, lines: int) -> list[dict[str, Any]]:
+        await self._ask("log", address, lines)
+        self._known(address)
+        return [{"time": 1, "priority": 3, "text": "refused"}]
+
     async def act(self, verb: str, address: str, *, wait: bool) -> None:
         await self._ask("act", verb, address, wait)
         self._known(address)["state"] = "stopped" if verb == "stop" else "running"
