@@ -104,7 +104,13 @@ def statistics_document(statistics: Statistics) -> Document:
 def view_document(view: MediaView, routes: Collection[str] = ()) -> Document:
     """Return who watches what, of these routes, of all where none is named."""
     paths = [path for path in view.paths if not routes or path.route in routes]
-    return {"mediamtx": view.version, "problem": view.problem, "paths": [_path_document(path) for path in paths]}
+    return {
+        "mediamtx": view.version,
+        "problem": view.problem,
+        "hls": view.hls,
+        "webrtc": view.webrtc,
+        "paths": [_path_document(path) for path in paths],
+    }
 
 
 def _path_document(path: PathView) -> Document:

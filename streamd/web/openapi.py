@@ -253,8 +253,14 @@ SCHEMAS: Final[Mapping[str, Any]] = {
         },
     ),
     "MediaMTX": _object(
-        {"mediamtx": _TEXT, "problem": _TEXT, "paths": {"type": "array", "items": {"type": "object"}}},
-        {"mediamtx": "1.20.1", "problem": "", "paths": []},
+        {
+            "mediamtx": _TEXT,
+            "problem": _TEXT,
+            "hls": {"type": "string", "description": "Where it serves HLS; empty where it does not."},
+            "webrtc": {"type": "string", "description": "Likewise."},
+            "paths": {"type": "array", "items": {"type": "object"}},
+        },
+        {"mediamtx": "1.20.1", "problem": "", "hls": "0.0.0.0:8888", "webrtc": "", "paths": []},
     )
     | {"description": "What the method Viewers in org.streamd1(5) tells."},
     "Problem": _object(

@@ -18,7 +18,7 @@ import httpx
 from streamd.bus.control import InvalidConfigurationError
 from streamd.host.webkeys import KeyRing, Role, add_key
 from streamd.plan.status import Statistics
-from streamd.route.change import AddOutput, AddRoute, RemoveOutput, UpdateRoute
+from streamd.route.change import AddOutput, AddRoute, RemoveOutput, RemoveRoute, UpdateOutput, UpdateRoute
 from streamd.web.app import make_app
 from streamd.web.gateway import Gateway
 from streamd.web.hub import Hub, Pace
@@ -88,6 +88,17 @@ async def test_it_asks_for_what_it_is_asked(bus: str, tmp_path: Path) -> None:
             ("change", UpdateRoute("empty", {"description": None, "input": {"url": "test:", "latency": None}})),
             ("change", RemoveOutput("studio-a", "youtube")),
             ("set_credential", "venue", 13),
+        ]
+        it.control.asked.clear()
+        plan = await client.patch("/api/inputs/studio-a/outputs/youtube?dry-run=true", json={"ttl": None, "x": 1})
+        assert plan.json()["steps"][0]["action"] == "keep"
+        await client.delete("/api/inputs/studio-a?dry-run=true")
+        log = await client.get("/api/inputs/studio-a/outputs/youtube/log?lines=7")
+        assert log.json() == {"lines": [{"time": 1, "priority": 3, "text": "refused"}]}
+        assert [asked for asked in it.control.asked if asked[0] != "statistics"] == [
+            ("plan_change", UpdateOutput("studio-a", "youtube", {"x": 1, "ttl": None})),
+            ("plan_change", RemoveRoute("studio-a")),
+            ("log", "studio-a/youtube", 7),
         ]
         it.control.error = InvalidConfigurationError("route b would not be valid", (DIAGNOSTIC,))
         answer = await client.patch("/api/inputs/empty", json={"enabled": False})

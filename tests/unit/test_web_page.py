@@ -73,7 +73,7 @@ def test_what_comes_from_elsewhere_is_text(path: Path) -> None:
     text = path.read_text()
     for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function(", "DOMParser"):
         assert word not in text, word
-    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", text), "nothing is fetched from elsewhere"
+    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg|\$\{)", text), "nothing is fetched from elsewhere"
     for name in re.findall(r'^import .* from "(.*)";$', text, re.MULTILINE):
         assert (STATIC / name).is_file()
 
@@ -145,6 +145,44 @@ def test_words_and_numbers(tmp_path: Path) -> None:
         ["", "", "M0.0 22.0L50.0 2.0L100.0 12.0"],
         "/a.toml:3:5: input.url: is wrong\n  url = 1\n      ^~~",
         "/a.toml:1:1: no",
+    ]
+
+
+def test_what_a_change_does_a_line_of_a_log_and_where_to_watch(tmp_path: Path) -> None:
+    found = in_node(
+        f'import {{ interrupts, lineText, planText, watchAt }} from "{module("format", tmp_path)}";'
+        """
+        const steps = (...actions) => actions.map(([action, address]) => ({action, address}));
+        const plans = [
+          [], steps(["keep", "a/x"]), steps(["start", "a"]), steps(["restart", "a/x"], ["keep", "a/y"]),
+          steps(["stop", "a"], ["stop", "a/x"], ["stop", "a/y"], ["restart", "b/x"]),
+        ];
+        console.log(JSON.stringify([
+          plans.map(planText), plans.map(interrupts),
+          lineText({time: new Date(2026, 10, 25, 9, 5, 7).getTime() * 1000, text: "refused"}),
+          [["", "h"], ["0.0.0.0:8888", "h"], ["[::]:8889", "[::1]"], ["127.0.0.1:8888", "h"],
+           ["127.0.0.1:8888", "localhost"], ["192.0.2.1:8888", "h"]].map(([at, host]) => watchAt(at, "a", host)),
+        ]));
+        """
+    )
+    assert found == [
+        [
+            "This touches nothing that runs.",
+            "This touches nothing that runs.",
+            "This starts 1 input.",
+            "This restarts 1 output.",
+            "This stops 1 input, stops 2 outputs and restarts 1 output.",
+        ],
+        [False, False, False, True, True],
+        "09:05:07 refused",
+        [
+            "",
+            "http://h:8888/a/",
+            "http://[::1]:8889/a/",
+            "",
+            "http://127.0.0.1:8888/a/",
+            "http://192.0.2.1:8888/a/",
+        ],
     ]
 
 

@@ -51,3 +51,41 @@ export function spark(values) {
   const step = 100 / (values.length - 1);
   return values.map((value, at) => `${at ? "L" : "M"}${(at * step).toFixed(1)} ${(22 - (20 * value) / most).toFixed(1)}`).join("");
 }
+
+const DOES = { start: "starts", stop: "stops", restart: "restarts", adjust: "adjusts" };
+
+/** What a change does to what runs, in words. */
+export function planText(steps) {
+  const parts = [];
+  for (const [action, word] of Object.entries(DOES)) {
+    for (const noun of ["input", "output"]) {
+      const count = steps.filter((step) => step.action === action && step.address.includes("/") === (noun === "output")).length;
+      if (count) parts.push(`${word} ${count} ${noun}${count === 1 ? "" : "s"}`);
+    }
+  }
+  if (!parts.length) return "This touches nothing that runs.";
+  const last = parts.pop();
+  return `This ${parts.length ? `${parts.join(", ")} and ` : ""}${last}.`;
+}
+
+/** Whether a change interrupts something, so that somebody should be asked. */
+export function interrupts(steps) {
+  return steps.some((step) => step.action === "stop" || step.action === "restart");
+}
+
+/** A line of a log. */
+export function lineText({ time, text }) {
+  const moment = new Date(time / 1000);
+  const two = (number) => String(number).padStart(2, "0");
+  return `${two(moment.getHours())}:${two(moment.getMinutes())}:${two(moment.getSeconds())} ${text}`;
+}
+
+/** Where MediaMTX shows a route to whoever came to `hostname`; empty where nobody can reach it from there. */
+export function watchAt(listener, route, hostname) {
+  if (!listener) return "";
+  const port = listener.slice(listener.lastIndexOf(":") + 1);
+  const host = listener.slice(0, -port.length - 1);
+  const local = ["127.0.0.1", "[::1]", "localhost"];
+  const reached = ["0.0.0.0", "[::]"].includes(host) ? hostname : host;
+  return local.includes(reached) && !local.includes(hostname) ? "" : `http://${reached}:${port}/${route}/`;
+}

@@ -1,16 +1,19 @@
 // The dashboard: logs in, follows, and does what the buttons say.
 
 import { ask, follow, pathOf, Refused } from "./api.js";
-import { diagnosticText } from "./format.js";
+import { diagnosticText, interrupts, lineText, planText } from "./format.js";
 import { Store } from "./store.js";
 import { make, showCounts, showDiagnostics, showRoutes } from "./view.js";
 
 const at = (id) => document.getElementById(id);
+const LINES = 100;
+const MEDIA_EVERY = 30_000;
 const store = new Store();
 let role = "";
 let leave = () => {};
 let lostAt = 0;
 let drawing = 0;
+let looking = 0;
 
 document.documentElement.dataset.bsTheme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
 
@@ -38,6 +41,20 @@ function showConnection() {
   document.title = text ? "! streamd" : "streamd";
 }
 
+/** See what MediaMTX shows, now and then: nothing depends on it but links. */
+async function lookAtMedia() {
+  clearTimeout(looking);
+  if (!role) return;
+  looking = setTimeout(lookAtMedia, MEDIA_EVERY);
+  if (document.hidden) return;
+  try {
+    store.media = await ask("GET", "/api/system/mediamtx/status");
+    draw();
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+  }
+}
+
 function tell(text) {
   at("told").textContent = text;
 }
@@ -63,6 +80,7 @@ async function enter() {
   at("session").hidden = false;
   at("board").hidden = false;
   at("add-input").hidden = role !== "admin";
+  lookAtMedia();
   leave();
   leave = follow(
     store,
@@ -112,13 +130,25 @@ at("log-out").addEventListener("click", async () => {
   out();
 });
 
-/** Ask for confirmation and words; `act` gets these, and says no by raising Refused. */
-function dialog({ title, text = "", verb, danger = false, fields = [] }, act) {
+function say(error) {
+  if (!(error instanceof Refused)) throw error;
+  at("dialog-problem").textContent = [error.message, ...error.diagnostics.map(diagnosticText)].join("\n");
+}
+
+/**
+ * Ask for confirmation and words; `act` gets these, and says no by raising Refused. Where `plan` is given, it returns
+ * what that would do: this is shown first, and where it interrupts something, asked about.
+ */
+function dialog({ title, text = "", verb, danger = false, fields = [], plan, asked = false }, act) {
   const element = at("dialog");
   at("dialog-title").textContent = title;
   at("dialog-text").textContent = text;
   at("dialog-problem").textContent = "";
+  at("dialog-plan").textContent = "";
+  at("dialog-lines").hidden = true;
+  at("dialog-cancel").textContent = "Cancel";
   const button = at("dialog-do");
+  let confirmed;
   button.textContent = verb;
   button.className = `btn ${danger ? "btn-danger" : "btn-primary"}`;
   at("dialog-fields").replaceChildren(
@@ -137,16 +167,55 @@ function dialog({ title, text = "", verb, danger = false, fields = [] }, act) {
     button.disabled = true;
     at("dialog-problem").textContent = "";
     try {
-      await act(Object.fromEntries(new FormData(event.target)));
+      const words = Object.fromEntries(new FormData(event.target));
+      const now = JSON.stringify(words);
+      if (plan && now !== confirmed) {
+        const steps = await plan(words);
+        at("dialog-plan").textContent = planText(steps);
+        confirmed = now;
+        if (interrupts(steps)) {
+          button.textContent = `${verb} all the same`;
+          return;
+        }
+      }
+      await act(words);
       element.close();
     } catch (error) {
-      if (!(error instanceof Refused)) throw error;
-      at("dialog-problem").textContent = [error.message, ...error.diagnostics.map(diagnosticText)].join("\n");
+      say(error);
     } finally {
       button.disabled = false;
     }
   };
+  element.oninput = () => {
+    confirmed = undefined;
+    at("dialog-plan").textContent = "";
+    button.textContent = verb;
+  };
   element.showModal();
+  if (asked) {
+    // There is nothing to fill in, so that what it does can be told at once.
+    confirmed = "{}";
+    plan({}).then((steps) => { at("dialog-plan").textContent = planText(steps); }).catch(say);
+  }
+}
+
+/** Show the last lines of the log of a thing, and more at the press of the button. */
+function showLog(thing) {
+  const lines = at("dialog-lines");
+  const load = async () => {
+    const found = await ask("GET", `${pathOf(thing.address)}/log?lines=${LINES}`);
+    lines.textContent = found.lines.map(lineText).join("\n") || "Nothing was logged.";
+    lines.scrollTop = lines.scrollHeight;
+  };
+  dialog({ title: `Log of ${thing.address}`, verb: "Refresh" }, async () => {});
+  at("dialog-cancel").textContent = "Close";
+  lines.textContent = "";
+  lines.hidden = false;
+  at("dialog-form").onsubmit = (event) => {
+    event.preventDefault();
+    load().catch(say);
+  };
+  load().catch(say);
 }
 
 at("dialog-cancel").addEventListener("click", () => at("dialog").close());
@@ -161,6 +230,15 @@ function outputFields() {
   ];
 }
 
+function outputs(route) {
+  return `${pathOf(route)}/outputs`;
+}
+
+/** What adding an output does. One with a secret is not asked about: only with its secret in the store it is right. */
+async function planOutput(route, { id, url, secret }) {
+  return secret ? [] : (await ask("POST", `${outputs(route)}?dry-run=true`, { id, url })).steps;
+}
+
 async function addOutput(route, { id, url, secret }) {
   const body = { id, url };
   if (secret) {
@@ -169,7 +247,7 @@ async function addOutput(route, { id, url, secret }) {
     await ask("PUT", `/api/credentials/${encodeURIComponent(name)}`, { secret });
     body[kind] = { credential: name };
   }
-  await ask("POST", `${pathOf(route)}/outputs`, body);
+  await ask("POST", outputs(route), body);
   tell(`${route}/${id} is added`);
 }
 
@@ -179,9 +257,11 @@ at("add-input").addEventListener("click", () => {
     { name: "url", label: "Source", value: "udp://0.0.0.0:auto", hint: "udp://0.0.0.0:auto takes a free port; test: makes a picture", required: true },
     { name: "description", label: "Description", maxlength: "200" },
   ];
-  dialog({ title: "Add an input", verb: "Add", fields }, async ({ id, url, description }) => {
-    await ask("POST", "/api/inputs", { id, input: { url }, ...(description ? { description } : {}) });
-    tell(`${id} is added`);
+  const body = ({ id, url, description }) => ({ id, input: { url }, ...(description ? { description } : {}) });
+  const plan = async (words) => (await ask("POST", "/api/inputs?dry-run=true", body(words))).steps;
+  dialog({ title: "Add an input", verb: "Add", fields, plan }, async (words) => {
+    await ask("POST", "/api/inputs", body(words));
+    tell(`${words.id} is added`);
   });
 });
 
@@ -191,12 +271,18 @@ function edit(thing) {
     { name: "url", label: isRoute ? "Source" : "Destination", value: thing.url, required: true },
     { name: "description", label: "Description", value: thing.description, maxlength: "200" },
   ];
-  const text = isRoute ? "Another source restarts the input and may interrupt its outputs." : "A change restarts this output, and no other.";
-  dialog({ title: `Edit ${thing.address}`, text, verb: "Save", fields }, async ({ url, description }) => {
-    const body = {};
-    if (url !== thing.url) Object.assign(body, isRoute ? { input: { url } } : { url });
-    if (description !== thing.description) body.description = description || null;
-    if (Object.keys(body).length) await ask("PATCH", pathOf(thing.address), body);
+  const body = ({ url, description }) => ({
+    ...(url === thing.url ? {} : isRoute ? { input: { url } } : { url }),
+    ...(description === thing.description ? {} : { description: description || null }),
+  });
+  const path = pathOf(thing.address);
+  const plan = async (words) => {
+    const found = body(words);
+    return Object.keys(found).length ? (await ask("PATCH", `${path}?dry-run=true`, found)).steps : [];
+  };
+  dialog({ title: `Edit ${thing.address}`, verb: "Save", fields, plan }, async (words) => {
+    const found = body(words);
+    if (Object.keys(found).length) await ask("PATCH", path, found);
     tell(`${thing.address} is changed`);
   });
 }
@@ -214,6 +300,11 @@ const CONFIRMED = {
   disable: ["Disable", "It stops, and its file says enabled = false.", (path) => ask("PATCH", path, { enabled: false })],
   remove: ["Remove", "It stops, and its definition is gone.", (path) => ask("DELETE", path)],
 };
+/** What those that change a file would do. */
+const PLANNED = {
+  disable: (path) => ask("PATCH", `${path}?dry-run=true`, { enabled: false }),
+  remove: (path) => ask("DELETE", `${path}?dry-run=true`),
+};
 const AT_ONCE = {
   start: (path) => ask("POST", `${path}/start`),
   enable: (path) => ask("PATCH", path, { enabled: true }),
@@ -226,11 +317,16 @@ at("routes").addEventListener("click", async (event) => {
   const { verb } = button.dataset;
   const path = pathOf(thing.address);
   if (verb === "edit") edit(thing);
+  else if (verb === "log") showLog(thing);
   else if (verb === "add") {
-    dialog({ title: `Add an output to ${thing.address}`, verb: "Add", fields: outputFields() }, (words) => addOutput(thing.address, words));
+    const plan = (words) => planOutput(thing.address, words);
+    dialog({ title: `Add an output to ${thing.address}`, verb: "Add", fields: outputFields(), plan }, (words) => addOutput(thing.address, words));
   } else if (verb in CONFIRMED) {
     const [word, text, act] = CONFIRMED[verb];
-    dialog({ title: `${word} ${thing.address}?`, text: `${text} ${consequence(thing)}`, verb: word, danger: verb === "remove" }, async () => {
+    const plan = PLANNED[verb] && (async () => (await PLANNED[verb](path)).steps);
+    const more = { plan, asked: Boolean(plan) };
+    const said = plan ? text : `${text} ${consequence(thing)}`;
+    dialog({ title: `${word} ${thing.address}?`, text: said, verb: word, danger: verb === "remove", ...more }, async () => {
       await act(path);
       tell(`${thing.address}: ${word} is done`);
     });

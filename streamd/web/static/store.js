@@ -13,6 +13,12 @@ export class Store {
     this.statistics = new Map();
     this.bitrates = new Map();
     this.last = "";
+    this.media = { hls: "", webrtc: "", paths: [] };
+  }
+
+  /** Whether MediaMTX has a route ready to be watched. */
+  isWatchable(route) {
+    return this.media.paths.some((path) => path.route === route && path.ready);
   }
 
   /** Take an event, and tell whether there is something else to show. */

@@ -1,6 +1,6 @@
 // The page: elements made from what the store knows. Whatever comes from elsewhere is set as text, never as HTML.
 
-import { diagnosticText, kind, rate, span, spark } from "./format.js";
+import { diagnosticText, kind, rate, span, spark, watchAt } from "./format.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -72,6 +72,7 @@ function actions(thing, role) {
       add("restart", "Restart");
     }
   }
+  add("log", "Log");
   if (role === "admin") {
     add(thing.enabled ? "disable" : "enable", thing.enabled ? "Disable" : "Enable");
     add("edit", "Edit");
@@ -98,8 +99,22 @@ function outputRow(output, store, role) {
     ),
     make("td", { classes: "number", text: span(counted.uptime) }),
   );
-  if (role !== "observer") row.append(make("td", { classes: "wide" }, actions(output, role)));
+  row.append(make("td", { classes: "wide" }, actions(output, role)));
   return row;
+}
+
+/** Links to where a route can be watched, on MediaMTX's own pages. */
+function watching(route, store) {
+  if (!store.isWatchable(route.address)) return [];
+  const found = [];
+  for (const [name, listener] of [["WebRTC", store.media.webrtc], ["HLS", store.media.hls]]) {
+    const href = watchAt(listener, route.address, location.hostname);
+    if (href) {
+      const text = `Watch by ${name}`;
+      found.push(make("a", { text, href, target: "_blank", rel: "noopener", "data-key": name, "aria-label": `${text}: ${route.address}` }));
+    }
+  }
+  return found;
 }
 
 function routeCard({ route, outputs }, store, role) {
@@ -112,14 +127,14 @@ function routeCard({ route, outputs }, store, role) {
     make("span", { classes: "number", text: rate(counted.bitrate) }),
     make("span", { classes: "url", text: route.url }),
     make("span", { classes: "hint", text: route.description }),
+    ...watching(route, store),
     actions(route, role),
   );
   const card = make("section", { classes: "card", "data-key": route.address, "aria-labelledby": `route-${route.address}` }, head);
   const cause = [route.cause, route.broken ? "its file has errors, it runs as it was before them" : ""].filter(Boolean).join("; ");
   if (cause) card.append(make("p", { classes: "cause bad", "data-key": "cause", text: cause }));
   if (outputs.length) {
-    const names = ["Output", "State", "Destination and cause", "Bitrate", "Up for"];
-    if (role !== "observer") names.push("Actions");
+    const names = ["Output", "State", "Destination and cause", "Bitrate", "Up for", "Actions"];
     const heads = names.map((text) => make("th", { text, scope: "col" }));
     card.append(
       make(
