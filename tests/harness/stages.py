@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.harness import package, rootfs, source
+from tests.harness import axe, package, rootfs, source
 from tests.harness.appliance import Appliance, in_container
 from tests.harness.command import Clock, HarnessError, complain, say
 from tests.harness.confinement import Run
@@ -87,6 +87,10 @@ class Stages:
         in_container(view, apt, limit=INSTALL_LIMIT, log=log)
         # Some tests read the code; what they find where the source tree has it is what was installed.
         (view / "opt/streamd/streamd").symlink_to("/usr/lib/python3/dist-packages/streamd")
+        if script := axe.ensure(self.this.cache):
+            shutil.copy2(script, view / "opt/streamd/axe.min.js")
+        else:
+            complain(f"axe-core cannot be had, see {self.this.cache.logs / 'axe.log'}")
         if mediamtx := shutil.which("mediamtx"):
             shutil.copy2(mediamtx, view / "usr/local/bin/mediamtx")
 
