@@ -191,7 +191,7 @@ async def remove_output(request: Request, input_id: str, output_id: str, dry_run
     "/api/inputs/{input_id}/log",
     dependencies=_OBSERVER,
     summary="Show the last lines of the log of an input and its outputs",
-    responses={200: answer("Log", "The oldest first."), **answers(404, *_ASKING)},
+    responses={200: answer("Log", "The oldest first."), **answers(404, 422, *_ASKING)},
 )
 async def input_log(request: Request, input_id: str, lines: Lines = 20) -> Response:
     """Return lines of the log of a route."""
@@ -202,7 +202,7 @@ async def input_log(request: Request, input_id: str, lines: Lines = 20) -> Respo
     "/api/inputs/{input_id}/outputs/{output_id}/log",
     dependencies=_OBSERVER,
     summary="Show the last lines of the log of an output",
-    responses={200: answer("Log", "The oldest first."), **answers(404, *_ASKING)},
+    responses={200: answer("Log", "The oldest first."), **answers(404, 422, *_ASKING)},
 )
 async def output_log(request: Request, input_id: str, output_id: str, lines: Lines = 20) -> Response:
     """Return lines of the log of an output."""

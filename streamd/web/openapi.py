@@ -96,7 +96,9 @@ def _ref(name: str) -> dict[str, Any]:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-_TABLE: Final = {"type": "object", "additionalProperties": _ref("Value")}
+_KEYS: Final = {"propertyNames": {"pattern": "^[^\u0000]*$"}}
+"""What a key may be called."""
+_TABLE: Final = {"type": "object", **_KEYS, "additionalProperties": _ref("Value")}
 _OR_NULL: Final = {"anyOf": [_ref("Value"), {"enum": [None]}]}
 
 
@@ -134,7 +136,7 @@ _VALUE: Final = {
         {"type": "integer", "minimum": -(2**63) + 1, "maximum": 2**63 - 1},
         {"type": "boolean"},
         {"type": "array", "items": {"$ref": "#/components/schemas/Value"}},
-        {"type": "object", "additionalProperties": {"$ref": "#/components/schemas/Value"}},
+        {"type": "object", **_KEYS, "additionalProperties": {"$ref": "#/components/schemas/Value"}},
     ],
 }
 _DEFINITION: Final = "what a route's file has at the top, see streamd(8)"
@@ -183,17 +185,20 @@ SCHEMAS: Final[Mapping[str, Any]] = {
         NEW_INPUT_EXAMPLE,
         required=("id", "input"),
     )
-    | {"description": f"The id, and {_DEFINITION}. Hooks stand in files alone.", "additionalProperties": _ref("Value")},
+    | {"description": f"The id, and {_DEFINITION}. Hooks stand in files alone."}
+    | {**_KEYS, "additionalProperties": _ref("Value")},
     "NewOutput": _object({"id": _ID, "url": _WORDS}, NEW_OUTPUT_EXAMPLE, required=("id", "url"))
     | {
         "description": "The id, and what stands below [output.NAME] in a file.",
+        **_KEYS,
         "additionalProperties": _ref("Value"),
     },
     "Value": _VALUE,
     "Patch": _object({}, {"description": "Studio A", "enabled": False})
     | {
         "minProperties": 1,
-        "properties": {"input": {"type": "object", "additionalProperties": _OR_NULL}},
+        **_KEYS,
+        "properties": {"input": {"type": "object", **_KEYS, "additionalProperties": _OR_NULL}},
         "additionalProperties": _OR_NULL,
         "description": "Keys as in a file with their new values; null takes a key away (RFC 7396). "
         "Of a route, input has keys of the input.",

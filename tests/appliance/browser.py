@@ -52,8 +52,12 @@ class Browser:
         """Give the window a size, and the page the wish for light or dark."""
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": phone}
         self.command("Emulation.setDeviceMetricsOverride", size)
-        wish = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.command("Emulation.setEmulatedMedia", {"features": [wish]})
+        wishes = [
+            {"name": "prefers-color-scheme", "value": "dark" if dark else "light"},
+            # Without it the page glides, and what is to be clicked on is elsewhere by then.
+            {"name": "prefers-reduced-motion", "value": "reduce"},
+        ]
+        self.command("Emulation.setEmulatedMedia", {"features": wishes})
 
     def command(self, name: str, parameters: dict[str, Any]) -> Any:
         """Do what Chromium knows and WebDriver does not."""

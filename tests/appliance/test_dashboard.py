@@ -49,6 +49,13 @@ def log_in(page: Browser, key: str) -> None:
     page.wait_text("#who", "person (admin)")
 
 
+def count(page: Browser, name: str) -> int:
+    """Return a number of those on top."""
+    text = "return [...document.querySelectorAll('#counts div')].map((each) => each.textContent)"
+    (found,) = [each for each in page.script(text) if each.startswith(name)]
+    return int(found.removeprefix(name))
+
+
 def picture(page: Browser, name: str) -> None:
     PICTURES.mkdir(exist_ok=True)
     page.screenshot(PICTURES / f"{name}.png")
@@ -90,7 +97,7 @@ def test_a_new_user_sends_a_stream_sees_it_fail_and_mends_it_within_two_minutes(
         page.wait_closed()
     for name in ("venue", "archive"):
         page.wait_text(f'tr[data-key="studio/{name}"]', "running")
-    page.wait_text("#counts", "2\nrunning")
+    wait_until(lambda: count(page, "running") == 2, 20, "both are counted")
     wait_state("studio/venue", "running")
     page.wait_text('tr[data-key="studio/venue"]', "bit/s")
     before = incarnations(("studio", "studio/archive"))
@@ -104,7 +111,7 @@ def test_a_new_user_sends_a_stream_sees_it_fail_and_mends_it_within_two_minutes(
     page.wait_closed()
     page.wait_text('tr[data-key="studio/venue"]', "backoff")
     page.wait_text('tr[data-key="studio/venue"] .cause', "refuse")
-    page.wait_text("#counts", "1\nfailing")
+    wait_until(lambda: count(page, "failing") == 1, 20, "it is counted")
     page.press("studio/venue", "log")
     page.wait_text("#dialog-lines", "Connection refused")
     page.click("#dialog-cancel")

@@ -114,6 +114,8 @@ class FakeDaemon:
         await self._ask("plan_change", verb, address, dict(table))
         if verb != "add":
             self._known(address)
+        elif "url" not in table.get("input", table):
+            raise ClientError("url is missing", "InvalidConfiguration")
         return [{"action": "restart", "address": address, "unit": "u", "reason": "its definition changes"}]
 
     async def log(self, address: str, lines: int) -> list[dict[str, Any]]:
@@ -135,7 +137,7 @@ class FakeDaemon:
         await self._ask("add_output", address, dict(table))
         if "url" not in table:
             raise ClientError("url is missing", "InvalidConfiguration")
-        self.output(address.partition("/")[0])["outputs"].append(thing(address, "starting"))
+        self._known(address.partition("/")[0])["outputs"].append(thing(address, "starting"))
 
     async def update(self, address: str, table: Mapping[str, Any]) -> None:
         await self._ask("update", address, dict(table))
