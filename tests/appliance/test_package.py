@@ -11,8 +11,10 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
+from tests.appliance.gateway import add_key, client
 from tests.appliance.host import (
     DEBS,
     incarnations,
@@ -236,3 +238,32 @@ def test_who_lets_prometheus_in_does_so_over_an_upgrade_until_the_removal() -> N
     assert link.is_symlink()
     apt("purge", *NAMES)
     assert (metrics(), link.is_symlink()) == (0, False)
+
+
+def test_a_key_of_the_gateway_outlives_an_upgrade_and_not_a_purge() -> None:
+    write_route("a", ROUTE)
+    wait_active(ADDRESSES)
+    streams = incarnations(ADDRESSES)
+    file = Path("/etc/streamd/web/keys.toml")
+    with client(add_key("wall", "observer")) as api:
+        for which in ("next", "current"):
+            apt("install", *debs(which))
+            found = api.get("/api/openapi.json").json()["info"]["version"]
+            assert found == deb(which).split("_")[1], "the old version answers no more"
+            assert api.get("/api/system/status").json()["version"] == found
+        assert incarnations(ADDRESSES) == streams
+        # Without the gateway, the daemon and its streams stay as they are.
+        apt("remove", "streamd-web")
+        assert file.exists(), "configuration stays until a purge"
+        with pytest.raises(httpx.ConnectError):
+            api.get("/api/health")
+        assert incarnations(ADDRESSES) == streams
+        apt("install", *debs("current"))
+        assert api.get("/api/inputs").status_code == 200
+        apt("purge", "streamd-web")
+        assert not file.exists()
+        assert [user.pw_name for user in pwd.getpwall() if user.pw_name == "streamd-web"] == []
+        assert not Path("/run/streamd-web").exists()
+        assert incarnations(ADDRESSES) == streams
+        apt("install", *debs("current"))
+        assert api.get("/api/inputs").status_code == 401
