@@ -27,7 +27,7 @@ def ensure(cache: Cache) -> Path | None:
             log = cache.logs / "axe.log"
             log.unlink(missing_ok=True)
             run([sys.executable, "-m", "venv", kept / "venv"], limit=LIMIT, log=log)
-            pip = [kept / "venv/bin/python", "-m", "pip", "--disable-pip-version-check"]
+            pip: list[str | Path] = [kept / "venv/bin/python", "-m", "pip", "--disable-pip-version-check"]
             if run([*pip, "download", "--no-deps", "--dest", kept, PACKAGE], limit=LIMIT, log=log, check=False):
                 return None
             (wheel,) = kept.glob("*.whl")
