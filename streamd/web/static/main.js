@@ -14,6 +14,8 @@ let leave = () => {};
 let lostAt = 0;
 let drawing = 0;
 let looking = 0;
+/** The address of the thing whose button had the focus last. */
+let held = "";
 
 document.documentElement.dataset.bsTheme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
 
@@ -25,8 +27,15 @@ function draw() {
     showCounts(at("counts"), store.counts());
     showDiagnostics(at("diagnostics"), at("diagnostics-list"), store.diagnostics);
     showRoutes(at("routes"), at("nothing"), store.routes(at("search").value, at("filter").value), store, role);
+    keepFocus();
     showConnection();
   });
+}
+
+/** A button that goes, as "Stop" does when that is done, leaves the focus to another of the same thing. */
+function keepFocus() {
+  if (!held || document.activeElement !== document.body) return;
+  [...at("routes").querySelectorAll("button")].find((button) => button.dataset.address === held)?.focus({ preventScroll: true });
 }
 
 function showConnection() {
@@ -342,6 +351,13 @@ at("routes").addEventListener("click", async (event) => {
       button.disabled = false;
     }
   }
+});
+
+at("routes").addEventListener("focusin", (event) => {
+  held = event.target.dataset.address ?? "";
+});
+document.addEventListener("pointerdown", (event) => {
+  if (!event.target.closest("button, dialog")) held = "";
 });
 
 at("search").addEventListener("input", draw);
