@@ -49,6 +49,11 @@ def log_in(page: Browser, key: str) -> None:
     page.wait_text("#who", "person (admin)")
 
 
+def is_open(page: Browser) -> bool:
+    """Return whether the dialog is open."""
+    return bool(page.script("return document.getElementById('dialog').open"))
+
+
 def count(page: Browser, name: str) -> int:
     """Return a number of those on top."""
     text = "return [...document.querySelectorAll('#counts div')].map((each) => each.textContent)"
@@ -58,7 +63,7 @@ def count(page: Browser, name: str) -> int:
 
 def picture(page: Browser, name: str) -> None:
     PICTURES.mkdir(exist_ok=True)
-    page.screenshot(PICTURES / f"{name}.png")
+    page.screenshot(PICTURES / f"{name}.webp")
 
 
 def judge(page: Browser, where: str) -> None:
@@ -119,8 +124,10 @@ def test_a_new_user_sends_a_stream_sees_it_fail_and_mends_it_within_two_minutes(
 
     page.press("studio/venue", "edit")
     page.fill(url="udp://127.0.0.1:6003")
-    page.wait_text("#dialog-plan", "This restarts 1 output.")
-    page.click("#dialog-do")
+    # Between two tries nothing is interrupted, and nobody is asked.
+    wait_until(lambda: not is_open(page) or "all the same" in page.text("#dialog-do"), 20, "it is done or asked about")
+    if is_open(page):
+        page.click("#dialog-do")
     page.wait_closed()
     page.wait_text('tr[data-key="studio/venue"]', "running")
     took = time.monotonic() - began

@@ -241,7 +241,8 @@ def test_the_machine_and_prometheus(by: dict[str, httpx.Client]) -> None:
 
 def test_server_sent_events_and_where_one_left_off(by: dict[str, httpx.Client]) -> None:
     write_route("a", ROUTE)
-    wait_state("a/x", "running")
+    wait_state_of(by["observer"], "/api/inputs/a", "running")
+    wait_state_of(by["observer"], "/api/inputs/a/outputs/x", "running")
     with by["observer"].stream("GET", "/api/events") as answer:
         events = _events(answer)
         last, snapshot = next((name, data) for name, kind, data in events if kind == "snapshot")
