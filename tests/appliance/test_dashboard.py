@@ -115,7 +115,7 @@ def test_a_new_user_sends_a_stream_sees_it_fail_and_mends_it_within_two_minutes(
     page.click("#dialog-do")
     page.wait_closed()
     page.wait_text('tr[data-key="studio/venue"]', "backoff")
-    page.wait_text('tr[data-key="studio/venue"] .cause', "refuse")
+    page.wait_text('tr[data-key="studio/venue"] .cause', "nobody listens")
     wait_until(lambda: count(page, "failing") == 1, 20, "it is counted")
     page.press("studio/venue", "log")
     page.wait_text("#dialog-lines", "Connection refused")
