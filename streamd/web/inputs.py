@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
@@ -42,8 +42,9 @@ _VERBS: Final = ("start", "stop", "restart")
 
 _DRY: Final = "dry-run=true makes no change, and tells what it would do (200, a Plan)"
 _PLANNED: Final[dict[int | str, dict[str, Any]]] = {200: answer("Plan", "With dry-run=true: what it would do.")}
-DryRun = Annotated[bool, Query(alias="dry-run")]
-Lines = Annotated[int, Query(ge=1, le=1000)]
+# As defaults: Debian 12's FastAPI passes over what stands in Annotated.
+_DRY_RUN: Final[Any] = Query(default=False, alias="dry-run")
+_LINES: Final[Any] = Query(default=20, ge=1, le=1000)
 
 router = APIRouter(tags=["inputs"])
 
@@ -68,7 +69,7 @@ async def list_inputs(request: Request) -> Response:
     responses={201: answer("Input", "It is there."), **_PLANNED, **answers(*_CHANGING)},
     openapi_extra=takes("NewInput"),
 )
-async def add_input(request: Request, dry_run: DryRun = False) -> Response:
+async def add_input(request: Request, dry_run: bool = _DRY_RUN) -> Response:
     """Make a route."""
     table = check_table(await object_of(request))
     name = take_id(table, "an input")
@@ -98,7 +99,7 @@ async def show_input(request: Request, input_id: str) -> Response:
     responses={200: either("Input", "Plan", "As it is now, or what would change."), **answers(*_CHANGING)},
     openapi_extra=takes("Patch"),
 )
-async def change_input(request: Request, input_id: str, dry_run: DryRun = False) -> Response:
+async def change_input(request: Request, input_id: str, dry_run: bool = _DRY_RUN) -> Response:
     """Set keys of a route."""
     return await _update(request, checked(input_id, "input"), dry_run=dry_run)
 
@@ -112,7 +113,7 @@ async def change_input(request: Request, input_id: str, dry_run: DryRun = False)
     description=_DRY,
     responses={**_PLANNED, **answers(*_ACTING)},
 )
-async def remove_input(request: Request, input_id: str, dry_run: DryRun = False) -> Response:
+async def remove_input(request: Request, input_id: str, dry_run: bool = _DRY_RUN) -> Response:
     """Remove a route."""
     return await _remove(request, checked(input_id, "input"), dry_run=dry_run)
 
@@ -137,7 +138,7 @@ async def list_outputs(request: Request, input_id: str) -> Response:
     responses={201: answer("Output", "It is there."), **_PLANNED, **answers(*_CHANGING)},
     openapi_extra=takes("NewOutput"),
 )
-async def add_output(request: Request, input_id: str, dry_run: DryRun = False) -> Response:
+async def add_output(request: Request, input_id: str, dry_run: bool = _DRY_RUN) -> Response:
     """Make an output."""
     checked(input_id, "input")
     table = check_table(await object_of(request))
@@ -168,7 +169,7 @@ async def show_output(request: Request, input_id: str, output_id: str) -> Respon
     responses={200: either("Output", "Plan", "As it is now, or what would change."), **answers(*_CHANGING)},
     openapi_extra=takes("Patch"),
 )
-async def change_output(request: Request, input_id: str, output_id: str, dry_run: DryRun = False) -> Response:
+async def change_output(request: Request, input_id: str, output_id: str, dry_run: bool = _DRY_RUN) -> Response:
     """Set keys of an output."""
     return await _update(request, _address(input_id, output_id), dry_run=dry_run)
 
@@ -182,7 +183,7 @@ async def change_output(request: Request, input_id: str, output_id: str, dry_run
     description=_DRY,
     responses={**_PLANNED, **answers(*_ACTING)},
 )
-async def remove_output(request: Request, input_id: str, output_id: str, dry_run: DryRun = False) -> Response:
+async def remove_output(request: Request, input_id: str, output_id: str, dry_run: bool = _DRY_RUN) -> Response:
     """Remove an output."""
     return await _remove(request, _address(input_id, output_id), dry_run=dry_run)
 
@@ -193,7 +194,7 @@ async def remove_output(request: Request, input_id: str, output_id: str, dry_run
     summary="Show the last lines of the log of an input and its outputs",
     responses={200: answer("Log", "The oldest first."), **answers(404, 422, *_ASKING)},
 )
-async def input_log(request: Request, input_id: str, lines: Lines = 20) -> Response:
+async def input_log(request: Request, input_id: str, lines: int = _LINES) -> Response:
     """Return lines of the log of a route."""
     return await _log(request, checked(input_id, "input"), lines)
 
@@ -204,7 +205,7 @@ async def input_log(request: Request, input_id: str, lines: Lines = 20) -> Respo
     summary="Show the last lines of the log of an output",
     responses={200: answer("Log", "The oldest first."), **answers(404, 422, *_ASKING)},
 )
-async def output_log(request: Request, input_id: str, output_id: str, lines: Lines = 20) -> Response:
+async def output_log(request: Request, input_id: str, output_id: str, lines: int = _LINES) -> Response:
     """Return lines of the log of an output."""
     return await _log(request, _address(input_id, output_id), lines)
 
