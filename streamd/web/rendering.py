@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from streamd.bus.document import Document
+from streamd.bus.metrics import exposition, families
 from streamd.web.hub import encode
 from streamd.web.mirror import View
 
@@ -50,15 +51,29 @@ def inputs_document(view: View, counted: Counted) -> list[Document]:
 
 
 class Rendered:
-    """The list of everything as JSON, made once for all who ask for the same picture."""
+    """What tells of everything, made once for all who ask for the same picture: views and counters are replaced."""
 
     def __init__(self) -> None:
         self._of: tuple[View, Counted] | None = None
         self._text = b""
+        self._metrics_of: tuple[View, Counted] | None = None
+        self._metrics = b""
 
     def inputs(self, view: View, counted: Counted) -> bytes:
-        """Return it; views and counters are replaced, never changed in place."""
+        """Return the list as JSON."""
         if self._of is None or self._of[0] is not view or self._of[1] is not counted:
             self._text = encode({"inputs": inputs_document(view, counted)}).encode()
             self._of = (view, counted)
         return self._text
+
+    def metrics(self, view: View, counted: Counted) -> bytes:
+        """Return the metrics for Prometheus."""
+        if self._metrics_of is None or self._metrics_of[0] is not view or self._metrics_of[1] is not counted:
+            status = {
+                "version": view.version,
+                "routes": inputs_document(view, {}),
+                "diagnostics": list(view.diagnostics),
+            }
+            self._metrics = exposition(families(status, list(counted.values()))).encode()
+            self._metrics_of = (view, counted)
+        return self._metrics

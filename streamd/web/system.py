@@ -112,12 +112,13 @@ async def set_credential(request: Request, name: str) -> Response:
 async def metrics(request: Request) -> Response:
     """Return the metrics; where the daemon does not run, the one that says so."""
     gateway = gateway_of(request)
-    text = exposition(families(None))
-    if (await gateway.hub.current()).running:
+    view = await gateway.hub.current()
+    text = b""
+    if view.running:
         try:
-            client = await gateway.link.client()
-            text = exposition(families(await client.status(), list((await gateway.hub.statistics()).values())))
+            text = gateway.rendered.metrics(view, await gateway.hub.statistics())
         except ClientError as error:
             _LOG.info("there are no metrics: %s", error)
+    text = text or exposition(families(None)).encode()
     # Not as a media type, to which the framework would add a character set once more.
-    return Response(text.encode(), headers={"content-type": CONTENT_TYPE, "cache-control": "no-store"})
+    return Response(text, headers={"content-type": CONTENT_TYPE, "cache-control": "no-store"})
