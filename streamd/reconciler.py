@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypedDict
 
 from streamd.bus.control import BusyError, ControlError, InvalidConfigurationError
 from streamd.host import journal, notify
@@ -16,6 +16,7 @@ from streamd.host.credentials import drop_presets, publishers, set_credential
 from streamd.host.editor import Editor
 from streamd.host.engine import srt_live_transmit_problem
 from streamd.host.executor import RETRY, Executor
+from streamd.host.logs import LogError, last_lines
 from streamd.host.mediamtx import SERVICE, MediaMtx, api_password
 from streamd.host.network import interface_addresses, udp_ports_in_use
 from streamd.host.store import Store
@@ -29,13 +30,14 @@ from streamd.plan.mediamtx import fetched_by, kept_names, paths_of, published_to
 from streamd.plan.observed import Observed
 from streamd.plan.pace import Pace
 from streamd.plan.plan import plan
-from streamd.plan.status import Moving, Statistics, Status, StepView
+from streamd.plan.status import LogLine, Moving, Statistics, Status, StepView
 from streamd.plan.step import Action, Step
 from streamd.plan.viewers import MediaView
 from streamd.reporter import Reporter
 from streamd.request import raise_problems, refuse_what_cannot_run, refused, resolve
 from streamd.route.change import Change, Refusal
 from streamd.route.diagnostic import Diagnostic
+from streamd.route.document import Document
 from streamd.route.model import NO_HOOKS, Hooks, Route, Settings
 from streamd.route.parse import parse_route
 from streamd.route.settings import parse_settings
@@ -44,6 +46,12 @@ from streamd.stops import Stops
 _LOG: Final = logging.getLogger(__name__)
 
 _NONE: Final[Mapping[str, str]] = {}
+
+
+class _Circumstances(TypedDict):
+    incumbents: Mapping[str, Route]
+    ports: Mapping[str, int]
+    last_settings: Settings | None
 
 
 class Reconciler:
@@ -163,6 +171,29 @@ class Reconciler:
                 raise BusyError(str(error)) from error
             return tuple(step.view for step in plan(desired, observed))
 
+    async def plan_change(self, change: Change) -> tuple[StepView, ...]:
+        """Read all files again and return what a change would do, without making it. Raises: ControlError."""
+        async with self._lock:
+            result = await asyncio.to_thread(self._editor.suppose, change, **self._circumstances())
+            if isinstance(result, Refusal):
+                raise refused(result)
+            try:
+                supposed = {result.route: result.pieces}
+                desired, observed, _allocation = await self._look(remember=False, suppose=supposed)
+            except SystemdError as error:
+                raise BusyError(str(error)) from error
+            return tuple(step.view for step in plan(desired, observed))
+
+    async def log(self, address: str, lines: int) -> tuple[LogLine, ...]:
+        """Return the last lines of the log of an input or an output, the oldest first. Raises: ControlError."""
+        route, _slash, output = address.partition("/")
+        unit = Address(route, output).unit
+        match = f"STREAMD_OUTPUT={address}" if output else f"STREAMD_ROUTE={address}"
+        try:
+            return await last_lines(match, unit, lines)
+        except LogError as error:
+            raise ControlError(str(error)) from error
+
     def check(self, path: str, text: str) -> tuple[Diagnostic, ...]:
         """Return what is wrong with the text of a route file by itself. Pure, so it may be called in a thread."""
         return parse_route(path, text, self._settings or Settings()).diagnostics
@@ -215,13 +246,7 @@ class Reconciler:
         """Change the configuration on disk and carry out what follows. Raises: ControlError."""
         async with self._lock:
             # It reads, writes and waits for the disk: nobody else is to notice.
-            result = await asyncio.to_thread(
-                self._editor.apply,
-                change,
-                incumbents=dict(self._good),
-                ports=self._store.allocation.ports,
-                last_settings=self._settings,
-            )
+            result = await asyncio.to_thread(self._editor.apply, change, **self._circumstances())
         if isinstance(result, Refusal):
             raise refused(result)
         await self._carry_out()
@@ -301,12 +326,28 @@ class Reconciler:
         await self._tidy(desired, observed)
         await self._show(desired, observed)
 
-    async def _look(self, *, remember: bool) -> tuple[Desired, Observed, Allocation]:
-        """Read the files and look at systemd. With `remember`, what was found becomes what is gone by from now on."""
+    def _circumstances(self) -> _Circumstances:
+        """Return what a change is judged by."""
+        return {
+            "incumbents": dict(self._good),
+            "ports": self._store.allocation.ports,
+            "last_settings": self._settings,
+        }
+
+    async def _look(
+        self, *, remember: bool, suppose: Mapping[str, Sequence[Document]] | None = None
+    ) -> tuple[Desired, Observed, Allocation]:
+        """Read the files and look at systemd.
+
+        Args:
+            remember: what was found becomes what is gone by from now on.
+            suppose: as for Reader.read.
+        """
         configuration = self._reader.read(
             incumbents=self._good,
             ports=self._store.allocation.ports,
             last_settings=self._settings or self._last_settings,
+            suppose=suppose,
         )
         observed = await self._systemd.observe()
         stopped = self._stops.seen(observed, remember=remember)

@@ -89,4 +89,5 @@ def raise_problems(routes: Iterable[RouteStatus], addresses: Iterable[Address], 
 
 def refused(refusal: Refusal) -> ControlError:
     """Return the error of a change that was refused, with all that is wrong with it."""
-    return _REFUSALS[refusal.kind]("\n".join((refusal.message, *map(str, refusal.diagnostics))))
+    text = "\n".join((refusal.message, *map(str, refusal.diagnostics)))
+    return _REFUSALS[refusal.kind](text, refusal.diagnostics)

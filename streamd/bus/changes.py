@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from streamd.bus.call import Call, CallError, Handler, quoted, take_options
 from streamd.bus.control import Control
+from streamd.bus.document import steps_document
 from streamd.bus.names import MANAGER, OUTPUT, ROUTE
-from streamd.bus.values import unpack
+from streamd.bus.values import pack_document, unpack
 from streamd.route.change import (
     AddOutput,
     AddRoute,
@@ -23,6 +24,8 @@ from streamd.route.change import (
     UpdateRoute,
 )
 
+_WITH_KEYS: Final = ("add", "update")
+_VERBS: Final = (*_WITH_KEYS, "remove", "enable", "disable")
 _LARGEST_TABLE: Final = 1 << 16
 """Characters of a definition, about: the file of a route has no reason to be larger."""
 
@@ -53,6 +56,20 @@ def change_handlers(control: Control, address_at: Callable[[str], str]) -> dict[
     for verb in ("Update", "Enable", "Disable"):
         for interface, noun in ((ROUTE, "Route"), (OUTPUT, "Output")):
             found[interface, verb] = _handler(control, f"{verb}{noun}", makers[f"{verb}{noun}"], address_at)
+
+    async def plan_change(call: Call) -> list[Any]:
+        verb, address, keys, options = call.arguments
+        is_update = verb == "update"
+        take_options(options, {"remove": "as"} if is_update else {})
+        if verb not in _VERBS:
+            raise CallError.standard("InvalidArgs", f"a change is one of {', '.join(_VERBS)}, not {quoted(verb)}")
+        if keys and verb not in _WITH_KEYS:
+            raise CallError.standard("InvalidArgs", f"{verb} takes no keys")
+        make = makers[f"{verb.capitalize()}{'Output' if '/' in address else 'Route'}"]
+        steps = await control.plan_change(make([address, keys, options]))
+        return [[pack_document(step) for step in steps_document(steps)]]
+
+    found[MANAGER, "PlanChange"] = plan_change
 
     async def set_credential(call: Call) -> list[Any]:
         name, secret, options = call.arguments

@@ -36,6 +36,12 @@ _ABSENT: Final = frozenset({"ServiceUnknown", "NameHasNoOwner"})
 class ClientError(Exception):
     """A request failed; the text is one sentence for a person."""
 
+    def __init__(self, text: str, name: str = "", diagnostics: Sequence[Document] = ()) -> None:
+        """Take the text, the last part of the D-Bus error's name if there was one, and what is wrong with the files."""
+        super().__init__(text)
+        self.name = name
+        self.diagnostics = tuple(diagnostics)
+
 
 class NotRunningError(ClientError):
     """There is no daemon, or no bus."""
@@ -73,6 +79,11 @@ class Client:
         if self._connection is not None:
             await self._connection.close()
 
+    @property
+    def connected(self) -> bool:
+        """Return whether more can be asked."""
+        return self._connection is not None and self._connection.connected
+
     async def status(self, address: str | None = None) -> Document:
         """Return everything, or one route or output."""
         options = {} if address is None else {"address": Variant("s", address)}
@@ -85,6 +96,15 @@ class Client:
     async def plan(self) -> list[Document]:
         """Return what a reload would do."""
         return list(await self._call("Plan", "a{sv}", {}, within=_LONG))
+
+    async def plan_change(self, verb: str, address: str, table: Mapping[str, Any]) -> list[Document]:
+        """Return what a change (`verb`: add, update, remove, enable, disable) would do; the table is as for it."""
+        kept, options = _update(address, table) if verb == "update" else (pack_table(table), {})
+        return list(await self._call("PlanChange", "ssa{sv}a{sv}", verb, address, kept, options, within=_LONG))
+
+    async def log(self, address: str, lines: int) -> list[Document]:
+        """Return the last lines of the log of a route or an output."""
+        return list(await self._call("Log", "sa{sv}", address, {"lines": Variant("u", lines)}, within=_QUICK))
 
     async def reload(self) -> Document:
         """Have all files read again and what follows carried out."""
@@ -107,14 +127,7 @@ class Client:
     async def update(self, address: str, table: Mapping[str, Any]) -> None:
         """Set keys of an output, or of a route with those of its input in a table `input`; None takes a key away."""
         noun = "Output" if "/" in address else "Route"
-        inner = table.get("input") if noun == "Route" else None
-        whole = dict(table)
-        removed = [key for key, value in table.items() if value is None]
-        if isinstance(inner, dict):
-            whole["input"] = {key: value for key, value in inner.items() if value is not None}
-            removed += [f"input.{key}" for key, value in inner.items() if value is None]
-        kept = pack_table({key: value for key, value in whole.items() if value is not None})
-        options = {"remove": Variant("as", removed)} if removed else {}
+        kept, options = _update(address, table)
         await self._call(f"Update{noun}", "sa{sv}a{sv}", address, kept, options, within=_LONG)
 
     async def change(self, verb: str, address: str) -> None:
@@ -145,7 +158,7 @@ class Client:
         except BusError as error:
             if address is not None and error.name == f"{DBUS_ERROR}.UnknownObject":
                 what = "output" if "/" in address else "route"
-                raise NoSuchThingError(f'there is no {what} "{address}"') from error
+                raise NoSuchThingError(f'there is no {what} "{address}"', "NotFound") from error
             raise translate(error) from error
         return dict(unpack(reply[0]))
 
@@ -173,20 +186,40 @@ class Client:
         return unpack(reply[0]) if reply else None
 
 
+def _update(address: str, table: Mapping[str, Any]) -> tuple[dict[str, Variant], dict[str, Variant]]:
+    """Return the keys that an update sets, and the options that name those that it takes away."""
+    inner = table.get("input") if "/" not in address else None
+    whole = dict(table)
+    removed = [key for key, value in table.items() if value is None]
+    if isinstance(inner, dict):
+        whole["input"] = {key: value for key, value in inner.items() if value is not None}
+        removed += [f"input.{key}" for key, value in inner.items() if value is None]
+    kept = pack_table({key: value for key, value in whole.items() if value is not None})
+    return kept, {"remove": Variant("as", removed)} if removed else {}
+
+
 def translate(error: BusError) -> ClientError:
     """Return what an error on the bus means to somebody who asked streamd."""
     name = error.name.rpartition(".")[2]
     if isinstance(error, BusTimeoutError):
-        return ClientError("streamd does not answer; see: journalctl -u streamd")
+        return ClientError("streamd does not answer; see: journalctl -u streamd", "Timeout")
     if isinstance(error, DisconnectedError) or error.name == f"{DBUS_ERROR}.NoReply":
         return NotRunningError("streamd went away while it was asked; see: journalctl -u streamd")
     if error.name.startswith(DBUS_ERROR):
         if name in _ABSENT:
             return NotRunningError("streamd is not running; start it with: systemctl start streamd")
         if name in _DENIED:
-            return DeniedError(error.text)
+            return DeniedError(error.text, name)
         if name in _NO_SUCH:
-            return ClientError(f"streamd is of another version than streamctl: {error.text}")
+            return ClientError(f"streamd is of another version than streamctl: {error.text}", name)
     if error.name == f"{ERROR}.NotFound":
-        return NoSuchThingError(error.text)
-    return ClientError(error.text or error.name)
+        return NoSuchThingError(error.text, name)
+    return ClientError(error.text or error.name, name, _diagnostics(error))
+
+
+def _diagnostics(error: BusError) -> list[Document]:
+    """Return the diagnostics that came behind an error's text."""
+    match unpack(list(error.more)):
+        case [list(found), *_]:
+            return [document for document in found if isinstance(document, dict)]
+    return []

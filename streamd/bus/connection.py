@@ -27,6 +27,7 @@ __all__ = [
     "NameTakenError",
     "Variant",
     "connect_system_bus",
+    "error_reply",
     "ready_reply",
 ]
 
@@ -40,12 +41,13 @@ _DISCONNECTED: Final = "the connection to the system bus is lost"
 
 
 class BusError(Exception):
-    """A call came back as an error; `name` is its D-Bus error name, `text` its sentence."""
+    """A call came back as an error; `name` is its D-Bus error name, `text` its sentence, `more` what came behind."""
 
-    def __init__(self, name: str, text: str) -> None:
+    def __init__(self, name: str, text: str, more: Sequence[Any] = ()) -> None:
         super().__init__(text or name)
         self.name = name
         self.text = text
+        self.more = tuple(more)
 
 
 class BusTimeoutError(BusError):
@@ -184,7 +186,7 @@ class Connection:
             raise BusTimeoutError(f"{_DBUS}.Error.NoReply", text) from error
         if reply.message_type is MessageType.ERROR:
             text = reply.body[0] if reply.body and isinstance(reply.body[0], str) else ""
-            raise BusError(reply.error_name, text)
+            raise BusError(reply.error_name, text, reply.body[1:])
         return reply
 
     async def _exchange(self, message: Message) -> Message:
@@ -280,6 +282,20 @@ class Connection:
         for future in self._pending.values():
             if not future.done():
                 future.set_exception(DisconnectedError(_DISCONNECTED))
+
+
+def error_reply(call: Message, name: str, text: str, details: Variant | None = None) -> Message:
+    """Return an error as the reply to a call; details follow the text."""
+    if details is None:
+        return Message.new_error(call, name, text)
+    return Message(
+        message_type=MessageType.ERROR,
+        reply_serial=call.serial,
+        destination=call.sender,
+        error_name=name,
+        signature=f"s{details.signature}",
+        body=[text, details.value],
+    )
 
 
 def ready_reply(call: Message, signature: str, body: bytes) -> Message:

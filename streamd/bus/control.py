@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from streamd.plan.status import Moving, Statistics, Status, StepView
+from streamd.plan.status import LogLine, Moving, Statistics, Status, StepView
 from streamd.plan.viewers import MediaView
 from streamd.route.change import Change
+from streamd.route.diagnostic import Diagnostic
 
 
 class ControlError(Exception):
@@ -15,6 +16,11 @@ class ControlError(Exception):
 
     name = "Failed"
     """The last part of the D-Bus error name, org.streamd1.Error.NAME."""
+
+    def __init__(self, text: str, diagnostics: Sequence[Diagnostic] = ()) -> None:
+        """Take the text, and what is wrong with which file where that is the reason."""
+        super().__init__(text)
+        self.diagnostics = tuple(diagnostics)
 
 
 class NotFoundError(ControlError):
@@ -65,6 +71,16 @@ class Control(Protocol):
 
     async def plan(self) -> tuple[StepView, ...]:
         """Read all files again and return what a reload would do, without doing it."""
+
+    async def plan_change(self, change: Change) -> tuple[StepView, ...]:
+        """Read all files again and return what a change would do, without making it. Raises: ControlError."""
+
+    async def log(self, address: str, lines: int) -> tuple[LogLine, ...]:
+        """Return the last lines of the log of a route's input or of an output, the oldest first.
+
+        Raises:
+            ControlError: there is no such thing, or the journal cannot be read.
+        """
 
     async def statistics(self, addresses: Collection[str] = ()) -> tuple[Statistics, ...]:
         """Return the moving counters of these outputs and ingests, of all of them where none is named.

@@ -5,23 +5,26 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from streamd.bus.call import Body, Call, CallError, Handler, quoted
-from streamd.bus.connection import Connection, Message, MessageFlag, ready_reply
+from streamd.bus.connection import Connection, Message, MessageFlag, Variant, error_reply, ready_reply
 from streamd.bus.control import ControlError
+from streamd.bus.document import Document, diagnostics_document
 from streamd.bus.gate import Gate
 from streamd.bus.names import DBUS_ERROR, ERROR, INTROSPECTABLE, OBJECT_MANAGER, PEER, PROPERTIES, ROOT
 from streamd.bus.objects import Objects
 from streamd.bus.schema import Interface, Method
 from streamd.bus.turns import Caller, Turns
-from streamd.bus.values import clean
+from streamd.bus.values import clean, pack_document
 from streamd.bus.wire import Marshalled
 
 _LOG: Final = logging.getLogger(__name__)
 _MACHINE_ID: Final = Path("/etc/machine-id")
+_MAX_DIAGNOSTICS: Final = 100
+"""Diagnostics that an error carries."""
 
 Handlers = Mapping[tuple[str, str], Handler]
 """By interface and method."""
@@ -129,15 +132,18 @@ class Dispatcher:
         self._turns.reply(caller, message, reply)
 
     def _refuse(self, caller: Caller, message: Message, error: Exception) -> None:
+        more: Sequence[Document] = ()
         if isinstance(error, CallError):
             name, text = error.name, str(error)
         elif isinstance(error, ControlError):
             name, text = f"{ERROR}.{error.name}", str(error)
+            more = diagnostics_document(error.diagnostics[:_MAX_DIAGNOSTICS])
         else:
             called = f"{message.interface}.{message.member}"
             _LOG.error("%s of %s failed", called, message.path, exc_info=error)
             name, text = f"{ERROR}.Failed", "streamd failed on this call; its journal tells why"
-        self._turns.reply(caller, message, Message.new_error(message, name, clean(text)))
+        details = Variant("aa{sv}", [pack_document(document) for document in more]) if more else None
+        self._turns.reply(caller, message, error_reply(message, name, clean(text), details))
 
     def _standard_handlers(self) -> dict[tuple[str, str], Handler]:
         objects = self._objects

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from streamd.plan.status import OutputStatus, RouteStatus, Statistics, Status, StepView
+from streamd.plan.status import LogLine, OutputStatus, RouteStatus, Statistics, Status, StepView
 from streamd.plan.viewers import MediaView, PathView, Viewer
 from streamd.route.diagnostic import Diagnostic
 
@@ -122,7 +122,13 @@ def _link_document(statistics: Statistics) -> dict[str, int | None]:
 def view_document(view: MediaView, routes: Collection[str] = ()) -> Document:
     """Return who watches what, of these routes, of all where none is named."""
     paths = [path for path in view.paths if not routes or path.route in routes]
-    return {"mediamtx": view.version, "problem": view.problem, "paths": [_path_document(path) for path in paths]}
+    return {
+        "mediamtx": view.version,
+        "problem": view.problem,
+        "hls": view.hls,
+        "webrtc": view.webrtc,
+        "paths": [_path_document(path) for path in paths],
+    }
 
 
 def _path_document(path: PathView) -> Document:
@@ -167,6 +173,11 @@ def diagnostics_document(diagnostics: Iterable[Diagnostic]) -> list[Document]:
         }
         for found in diagnostics
     ]
+
+
+def log_document(lines: Iterable[LogLine]) -> list[Document]:
+    """Return lines of a log."""
+    return [{"time": line.time, "priority": line.priority, "text": line.text} for line in lines]
 
 
 def steps_document(steps: Iterable[StepView]) -> list[Document]:

@@ -14,6 +14,7 @@ from streamd.bus.dispatch import Dispatcher
 from streamd.bus.document import (
     Document,
     diagnostics_document,
+    log_document,
     steps_document,
     view_document,
 )
@@ -36,6 +37,9 @@ _VERBS: Final = ("Start", "Stop", "Restart")
 _MAX_TEXT: Final = 1 << 16
 """Bytes of a route file that everybody may have checked."""
 _MAX_DIAGNOSTICS: Final = 100
+_MOST_LINES: Final = 1000
+_LINES: Final = 20
+"""Of a log, where nobody says how many."""
 _IN_ONE_GO: Final = 100
 """Statistics that are marshalled before others get a turn."""
 
@@ -73,6 +77,7 @@ class Service:
         self._plans = Shared(control.plan)
         self._statistics_of_all = Recent(self._count_all)
         self._counting = asyncio.Lock()
+        self._reading = asyncio.Lock()
         self._dispatcher = Dispatcher(connection, gate or Gate(connection), self._objects, self._handlers())
 
     async def open(self) -> None:
@@ -110,6 +115,7 @@ class Service:
             (MANAGER, "Statistics"): self._statistics,
             (MANAGER, "Viewers"): self._viewers,
             (MANAGER, "KickViewer"): self._kick_viewer,
+            (MANAGER, "Log"): self._log,
         }
         found |= change_handlers(self._control, self._address_at)
         for verb in _VERBS:
@@ -213,6 +219,18 @@ class Service:
         take_options(options, {})
         await self._control.kick(viewer)
         return []
+
+    async def _log(self, call: Call) -> list[Any]:
+        address, options = call.arguments
+        lines = take_options(options, {"lines": "u"}).get("lines", _LINES)
+        if not 1 <= lines <= _MOST_LINES:
+            raise CallError.standard("InvalidArgs", f"lines is from 1 to {_MOST_LINES}")
+        if address not in self._known:
+            raise NotFoundError(f"there is no {'output' if '/' in address else 'route'} {quoted(address)}")
+        # The journal is read in a thread: one at a time, however many ask.
+        async with self._reading:
+            found = await self._control.log(address, lines)
+        return [[pack_document(document) for document in log_document(found)]]
 
     def _get_status(self, call: Call) -> Marshalled:
         options = take_options(call.arguments[0], {"address": "s"})

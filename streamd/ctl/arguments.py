@@ -16,6 +16,8 @@ SORT_KEYS: Final = ("address", "state", "bitrate", "uptime", "restarts", "pid", 
 """What `top` sorts by."""
 SECRETS: Final = ("key", "passphrase", "streamid")
 """The keys of an output that may name a credential."""
+ROLES: Final = ("observer", "operator", "admin")
+"""What a key of streamd-web may be good for."""
 _HOST_HELP: Final = "run there, over ssh: [USER@]HOST"
 
 
@@ -163,6 +165,13 @@ def _install_mediamtx(verb: Verb) -> None:
     verb.add("--sha256", metavar="DIGEST", help="what the archive must have")
 
 
+def _web(verb: Verb) -> None:
+    verb.add("subject", choices=("key",), metavar="key", help="what lets somebody in")
+    verb.add("action", choices=("add", "list", "revoke"), metavar="add|list|revoke", help="what to do with it")
+    verb.add("name", nargs="?", metavar="NAME", help="whose key it is, such as wall or grafana")
+    verb.add("--role", choices=ROLES, metavar="ROLE", help=f"what it is good for: {', '.join(ROLES)}")
+
+
 def _cat(verb: Verb) -> None:
     verb.add("route", type=_route, metavar="ROUTE")
 
@@ -195,6 +204,7 @@ VERBS: Final[Mapping[str, tuple[str, Callable[[Verb], None]]]] = {
     "top": ("show a live table of what runs and what it uses", _top),
     "viewers": ("show who watches which route through MediaMTX", _viewers),
     "kick": ("end the connections of viewers", _kick),
+    "web": ("make, list or revoke the keys of streamd-web; also without the daemon", _web),
     "install-mediamtx": ("install MediaMTX, for viewers, or replace it; also without the daemon", _install_mediamtx),
 }
 """Every verb, what it does, and what declares its arguments."""

@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
+from streamd.bus.metrics import CONTENT_TYPE, Family, exposition, families, metrics_document
 from streamd.ctl.asking import client
 from streamd.ctl.exits import FAILURE, NO_DAEMON, OK, Failure
-from streamd.ctl.metrics import CONTENT_TYPE, Family, exposition, families, metrics_document
 from streamd.ctl.printing import complain, print_result
 
 IDLE_SECONDS: Final = 300.0

@@ -230,6 +230,7 @@ RUN: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
     "top": _of("live", "run_top"),
     "viewers": _of("viewing", "run_viewers"),
     "kick": _of("viewing", "run_kick"),
+    "web": _of("webbing", "run_web"),
     "install-mediamtx": _of("installing", "run_install"),
 }
 """What carries out each verb; returns the exit status. Raises: Failure."""

@@ -49,6 +49,15 @@ class Applied:
     """What was written and deleted; nothing where all was as asked for already."""
 
 
+@dataclass(frozen=True, slots=True)
+class Supposed:
+    """A change that could be made."""
+
+    route: str
+    pieces: tuple[Document, ...]
+    """Of the route, as they would be; none where it would be gone."""
+
+
 class Editor:
     """Makes changes of routes. Blocks while it reads and writes, and for some seconds while another writes."""
 
@@ -84,25 +93,56 @@ class Editor:
                     return Refusal(Kind.BUSY, "somebody else is changing the routes, try again")
                 for _ in range(_ATTEMPTS):
                     found, stamps = self._find(name)
-                    edit = decide(change, found)
+                    edit = self._judge(change, found, incumbents, ports, last_settings)
                     if isinstance(edit, Refusal):
                         return edit
-                    before = self._reader.read(incumbents=incumbents, ports=ports, last_settings=last_settings)
-                    good = {file.name: file.route for file in before.files if file.route}
-                    after = self._reader.read(
-                        incumbents={**(incumbents or {}), **good},
-                        ports=ports,
-                        last_settings=last_settings,
-                        suppose={name: edit.pieces},
-                    )
-                    if edit.actions and (refusal := _objection(name, before, after)):
-                        return refusal
                     if self._find(name)[1] == stamps:  # else an editor was faster, and must not lose what it wrote
                         _carry_out(edit)
                         return Applied(edit.actions)
         except OSError as error:
             return Refusal(Kind.FAILED, f"cannot change {error.filename or self._directory}: {error.strerror}")
         return Refusal(Kind.BUSY, f"the files of route {name} keep changing, try again")
+
+    def suppose(
+        self,
+        change: Change,
+        *,
+        incumbents: Mapping[str, Route] | None = None,
+        ports: Mapping[str, int] | None = None,
+        last_settings: Settings | None = None,
+    ) -> Supposed | Refusal:
+        """Return what would come of a change, without making it; the arguments are those of `apply`."""
+        if refusal := check_change(change):
+            return refusal
+        name = route_of(change)
+        try:
+            edit = self._judge(change, self._find(name)[0], incumbents, ports, last_settings)
+        except OSError as error:
+            return Refusal(Kind.FAILED, f"cannot read {error.filename or self._directory}: {error.strerror}")
+        return edit if isinstance(edit, Refusal) else Supposed(name, tuple(edit.pieces))
+
+    def _judge(
+        self,
+        change: Change,
+        found: Found,
+        incumbents: Mapping[str, Route] | None,
+        ports: Mapping[str, int] | None,
+        last_settings: Settings | None,
+    ) -> Edit | Refusal:
+        """Decide what a change means for these files, and whether all others agree."""
+        edit = decide(change, found)
+        if isinstance(edit, Refusal):
+            return edit
+        before = self._reader.read(incumbents=incumbents, ports=ports, last_settings=last_settings)
+        good = {file.name: file.route for file in before.files if file.route}
+        after = self._reader.read(
+            incumbents={**(incumbents or {}), **good},
+            ports=ports,
+            last_settings=last_settings,
+            suppose={route_of(change): edit.pieces},
+        )
+        objection = _objection(route_of(change), before, after) if edit.actions else None
+        return objection or edit
 
     def _find(self, name: str) -> tuple[Found, _Stamps]:
         """Return the files of a route, and what tells whether they changed. The name must be a checked one."""

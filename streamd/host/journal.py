@@ -57,6 +57,10 @@ _PRIORITIES: Final = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, log
 class _JournalHandler(logging.Handler):
     """Sends the finished text alone: systemd's own handler would store the arguments as a field too."""
 
+    def __init__(self, identifier: str) -> None:
+        super().__init__()
+        self._identifier = identifier
+
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
         if record.exc_info and record.exc_info[0]:
@@ -65,7 +69,7 @@ class _JournalHandler(logging.Handler):
         journal.send(
             text,
             PRIORITY=_PRIORITIES.get(record.levelno, 6),
-            SYSLOG_IDENTIFIER="streamd",
+            SYSLOG_IDENTIFIER=self._identifier,
             LOGGER=record.name,
             **extra,
         )
@@ -111,11 +115,11 @@ def event_fields(message_id: str, event: Event, **more: str) -> Mapping[str, obj
     return fields(message_id, event.address, STREAMD_EVENT=event.kind, **more)
 
 
-def set_up(level: int = logging.INFO) -> None:
-    """Send all log records to the journal, or to standard error where no journal listens."""
+def set_up(level: int = logging.INFO, identifier: str = "streamd") -> None:
+    """Send all log records to the journal, under this identifier, or to standard error where no journal listens."""
     handler: logging.Handler
     if _SOCKET.exists():
-        handler = _JournalHandler()
+        handler = _JournalHandler(identifier)
     else:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))

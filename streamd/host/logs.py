@@ -15,6 +15,7 @@ from typing import Any, Final
 from systemd import journal
 
 from streamd.plan.cause import is_noise
+from streamd.plan.status import LogLine
 from streamd.route.model import Engine
 
 _LOG: Final = logging.getLogger(__name__)
@@ -26,6 +27,10 @@ _MATCHES: Final = tuple(f"STREAMD_ENGINE={engine}" for engine in Engine)
 _LONGEST: Final = 500
 """Characters of a line."""
 _RECALL_SECONDS: Final = 5.0
+
+
+class LogError(Exception):
+    """The journal tells nothing; the text is one sentence for a person."""
 
 
 class Logs:
@@ -132,6 +137,44 @@ def _recall(invocation: str) -> tuple[str, ...]:
         while len(found) < _KEPT and (entry := reader.get_previous()):
             text = _parts(entry)[2]
             found += [] if is_noise(text) else [text]
+        return tuple(reversed(found))
+    finally:
+        reader.close()
+
+
+async def last_lines(match: str, unit: str, count: int) -> tuple[LogLine, ...]:
+    """Return the last lines that a unit wrote, and that systemd wrote about it, the oldest first.
+
+    Args:
+        match: what stands in each line of the unit's own, such as STREAMD_OUTPUT=studio-a/venue.
+        unit: its name.
+        count: how many lines at most.
+
+    Raises:
+        LogError: the journal cannot be read.
+    """
+    try:
+        async with asyncio.timeout(_RECALL_SECONDS):
+            return await asyncio.to_thread(_last_lines, match, unit, count)
+    except TimeoutError as error:
+        raise LogError(f"the journal did not answer within {_RECALL_SECONDS:g} s") from error
+    except OSError as error:
+        raise LogError(f"the journal cannot be read: {error.strerror or error}") from error
+
+
+def _last_lines(match: str, unit: str, count: int) -> tuple[LogLine, ...]:
+    reader = journal.Reader(journal.SYSTEM)
+    try:
+        reader.add_match(match)
+        reader.add_disjunction()
+        # systemd's own lines about a unit, such as "Started", have none of our fields on systemd 252.
+        reader.add_match(UNIT=unit)
+        reader.seek_tail()
+        found: list[LogLine] = []
+        while len(found) < count and (entry := reader.get_previous()):
+            moment = entry["__REALTIME_TIMESTAMP"]
+            time = int(moment.timestamp() * 1_000_000)
+            found.append(LogLine(time=time, priority=int(entry.get("PRIORITY", 6)), text=_parts(entry)[2]))
         return tuple(reversed(found))
     finally:
         reader.close()

@@ -27,7 +27,7 @@ from streamd.plan.mediamtx import (
     version_text,
 )
 from streamd.plan.viewers import MediaView
-from streamd.route.model import Listen, PullSource, Settings
+from streamd.route.model import MediaServer, PullSource, Settings
 
 _LOG: Final = logging.getLogger(__name__)
 _LONGEST_ID: Final = 64
@@ -115,7 +115,7 @@ class MediaMtx:
         self._wanted = ""
         self._timer: asyncio.TimerHandle | None = None
         self._api = api or MediaApi(password)
-        self._api_at: Listen | None = None
+        self._server: MediaServer | None = None
         self._unanswered = 0
         self.installed = Installed()
 
@@ -143,7 +143,7 @@ class MediaMtx:
             held: routes that are not to be touched.
         """
         await self._probe()
-        self._api_at = settings.mediamtx.api
+        self._server = settings.mediamtx
         version = self.installed.version
         if version is None:
             self._wanted = ""
@@ -164,27 +164,33 @@ class MediaMtx:
     async def view(self) -> MediaView:
         """Return who watches what, or why that cannot be told."""
         version = self.installed.version
-        if version is None or self._api_at is None:
+        server = self._server
+        if version is None or server is None:
             return MediaView(problem=self.installed.problem)
         text = version_text(version)
         try:
-            paths = await self._api.view(self._api_at)
+            paths = await self._api.view(server.api)
         except MediaApiError as error:
             return MediaView(version=text, problem=str(error))
         if version < COPY_SINCE and not paths:
             needed = version_text(COPY_SINCE)
             return MediaView(version=text, problem=f"MediaMTX {text} has no copy of any route, {needed} or newer would")
-        return MediaView(version=text, paths=paths)
+        return MediaView(
+            version=text,
+            paths=paths,
+            hls=str(server.hls) if server.hls else "",
+            webrtc=str(server.webrtc) if server.webrtc else "",
+        )
 
     async def kick(self, name: str) -> str:
         """End the connection of a viewer, by his id; return what prevents it."""
         view = await self.view()
         viewer = view.find(name)
-        if view.problem or viewer is None or self._api_at is None:
+        if view.problem or viewer is None or self._server is None:
             shown = name if len(name) <= _LONGEST_ID else f"{name[: _LONGEST_ID - 1]}…"
             return view.problem or f'nobody watches who is called "{shown}"'
         try:
-            await self._api.kick(self._api_at, viewer)
+            await self._api.kick(self._server.api, viewer)
         except MediaApiError as error:
             return str(error)
         _LOG.info("kicked a %s viewer at %s", viewer.kind, viewer.address)
@@ -193,8 +199,8 @@ class MediaMtx:
     async def has_hung(self) -> bool:
         """Ask it something; tell whether it listens and has not answered the last times."""
         pulse = Pulse.ABSENT
-        if self.installed.version is not None and self._api_at is not None:
-            pulse = await self._api.pulse(self._api_at)
+        if self.installed.version is not None and self._server is not None:
+            pulse = await self._api.pulse(self._server.api)
         self._unanswered = self._unanswered + 1 if pulse is Pulse.SILENT else 0
         return self._unanswered >= _HUNG_AFTER
 

@@ -235,6 +235,17 @@ def _count(number: int, noun: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LogLine:
+    """A line of the log."""
+
+    time: int
+    """µs since 1970."""
+    priority: int
+    """As in syslog: 3 is an error, 4 a warning, 6 information."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepView:
     """One line of `streamctl diff`: what a reload would do to one unit, and why."""
 

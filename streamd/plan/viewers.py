@@ -88,6 +88,10 @@ class MediaView:
     problem: str = ""
     """One clause, empty where it tells."""
     paths: tuple[PathView, ...] = ()
+    hls: str = ""
+    """Where it serves HLS, as HOST:PORT; empty where it does not."""
+    webrtc: str = ""
+    """Likewise."""
 
     def find(self, viewer: str) -> Viewer | None:
         """Return the viewer or the publisher with this id."""

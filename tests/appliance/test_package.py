@@ -11,8 +11,10 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
+from tests.appliance.gateway import add_key, client
 from tests.appliance.host import (
     DEBS,
     incarnations,
@@ -37,10 +39,18 @@ def apt(*arguments: str) -> str:
     return run("env", *environment, "apt-get", *options, *arguments, seconds=180).stdout
 
 
-def deb(which: str) -> str:
+NAMES = ("streamd", "streamd-web")
+
+
+def deb(which: str, name: str = "streamd") -> str:
     """Return the package file of the version "current" or "next"."""
-    (found,) = (DEBS / which).glob("streamd_*.deb")
+    (found,) = (DEBS / which).glob(f"{name}_*.deb")
     return str(found)
+
+
+def debs(which: str) -> list[str]:
+    """Return the files of both packages; the gateway is of the same version as the daemon, always."""
+    return [deb(which, name) for name in NAMES]
 
 
 NOT_OURS = (
@@ -73,6 +83,7 @@ def everything() -> dict[str, str]:
 
 
 def version() -> str:
+    """Return the state and version of the daemon's package."""
     return run("dpkg-query", "--show", "--showformat=${db:Status-Abbrev} ${Version}", "streamd", check=False).stdout
 
 
@@ -81,7 +92,7 @@ def _installed(_clean: None) -> Iterator[None]:
     """Leave the package as it was found, before the next test cleans."""
     yield
     if not version().startswith("ii") or "next" in version():
-        apt("install", deb("current"))
+        apt("install", *debs("current"))
 
 
 @pytest.mark.parametrize("which", ["next", "current"], ids=["upgrade", "reinstallation"])
@@ -91,7 +102,7 @@ def test_a_package_over_the_other_restarts_the_daemon_and_nothing_else(which: st
     streams = incarnations(ADDRESSES)
     slices = show("streamd.slice", "InvocationID", "ActiveEnterTimestampMonotonic")
     daemon = show(DAEMON, "InvocationID")
-    apt("install", "--reinstall", deb(which))
+    apt("install", "--reinstall", *debs(which))
     assert incarnations(ADDRESSES) == streams
     assert show("streamd.slice", "InvocationID", "ActiveEnterTimestampMonotonic") == slices
     assert show(DAEMON, "InvocationID") != daemon
@@ -103,21 +114,21 @@ def test_a_package_over_the_other_restarts_the_daemon_and_nothing_else(which: st
 def test_a_removal_stops_everything_and_is_no_operators_stop() -> None:
     write_route("a", ROUTE)
     wait_active(ADDRESSES)
-    apt("remove", "streamd")
+    apt("remove", *NAMES)
     assert our_units() == []
     assert show("streamd.slice", "ActiveState")["ActiveState"] == "inactive"
     assert run("systemctl", "is-active", DAEMON, check=False).returncode != 0
     assert not list(Path("/run").glob("streamd*"))
     assert not list(Path("/run/private").glob("streamd*"))
     assert Path("/etc/streamd/conf.d/a.toml").exists(), "configuration stays until a purge"
-    apt("install", deb("current"))
+    apt("install", *debs("current"))
     wait_active(ADDRESSES)
 
 
 def test_a_purge_leaves_nothing() -> None:
     write_route("a", ROUTE)
     wait_active(ADDRESSES)
-    apt("purge", "streamd")
+    apt("purge", *NAMES)
     assert our_units() == []
     # No file is named after it, nor has a line of it: users, enabled units, states of dpkg and systemd.
     found = run("find", "/", "-xdev", "-name", "*streamd*").stdout.splitlines()
@@ -130,10 +141,10 @@ def test_a_purge_leaves_nothing() -> None:
 
 def test_the_life_of_a_package_changes_nothing_on_the_machine() -> None:
     """Installed, used, upgraded, removed, purged: what is there afterwards is what was there before."""
-    apt("purge", "streamd")
+    apt("purge", *NAMES)
     before = everything()
     assert len(before) > 5000
-    apt("install", deb("current"))
+    apt("install", *debs("current"))
     during = everything()
     assert {"/etc/streamd/streamd.toml", "/usr/sbin/streamd"} <= during.keys() - before.keys()
     assert during["/etc/passwd"] != before["/etc/passwd"], "contents count"
@@ -142,27 +153,28 @@ def test_the_life_of_a_package_changes_nothing_on_the_machine() -> None:
     wait_active(ADDRESSES)
     run("streamctl", "stop", "a/x")
     run("systemctl", "enable", "--now", "streamd-metrics.socket")
-    apt("install", deb("next"))
-    apt("remove", "streamd")
-    apt("purge", "streamd")
+    apt("install", *debs("next"))
+    apt("remove", *NAMES)
+    apt("purge", *NAMES)
     after = everything()
     changed = {path: (before.get(path), after.get(path)) for path in before.keys() | after.keys()}
     assert {path: both for path, both in changed.items() if both[0] != both[1]} == {}
 
 
 @pytest.fixture
-def other_settings(tmp_path: Path) -> str:
-    """Return a package with the version "next" whose settings file is another one."""
+def other_settings(tmp_path: Path) -> list[str]:
+    """Return the packages of the version "next", with another settings file."""
     tree = tmp_path / "tree"
     run("dpkg-deb", "--raw-extract", deb("next"), str(tree))
     with (tree / "etc/streamd/streamd.toml").open("a") as file:
         file.write("\n# A later version has more to say.\n")
     tmp_path.chmod(0o755)
-    return run("dpkg-deb", "--build", str(tree), str(tmp_path / "streamd_next_all.deb")).stdout.split("'")[-2]
+    built = run("dpkg-deb", "--build", str(tree), str(tmp_path / "streamd_next_all.deb")).stdout.split("'")[-2]
+    return [built, deb("next", "streamd-web")]
 
 
 @pytest.mark.once
-def test_an_upgrade_leaves_what_an_administrator_wrote(other_settings: str) -> None:
+def test_an_upgrade_leaves_what_an_administrator_wrote(other_settings: list[str]) -> None:
     settings = Path("/etc/streamd/streamd.toml")
     shipped = settings.read_text()
     assert "/etc/streamd/streamd.toml" in run("dpkg-query", "--showformat=${Conffiles}", "--show", "streamd").stdout
@@ -170,16 +182,16 @@ def test_an_upgrade_leaves_what_an_administrator_wrote(other_settings: str) -> N
     write_route("a", ROUTE)
     wait_active(ADDRESSES)
     # Untouched, it follows the package.
-    apt("install", other_settings)
+    apt("install", *other_settings)
     assert settings.read_text() != shipped
     assert "A later version" in settings.read_text()
-    apt("install", deb("current"))
+    apt("install", *debs("current"))
     assert settings.read_text() == shipped
     # Changed, it stays, and the package's own is put beside it.
     mine = shipped + "\n# Mine.\n"
     settings.write_text(mine)
     streams = incarnations(ADDRESSES)
-    apt("install", "-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold", other_settings)
+    apt("install", "-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold", *other_settings)
     assert "next" in version()
     assert settings.read_text() == mine
     assert "A later version" in Path("/etc/streamd/streamd.toml.dpkg-dist").read_text()
@@ -188,15 +200,15 @@ def test_an_upgrade_leaves_what_an_administrator_wrote(other_settings: str) -> N
     assert Path("/etc/streamd/credentials/key").stat().st_mode & 0o777 == 0o600
     # Deleted on purpose is a change like any other.
     settings.unlink()
-    apt("install", "-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold", deb("current"))
+    apt("install", "-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold", *debs("current"))
     assert not settings.exists()
-    apt("purge", "streamd")
+    apt("purge", *NAMES)
     assert not Path("/etc/streamd").exists()
 
 
 def test_an_installation_starts_the_daemon_at_once() -> None:
-    apt("purge", "streamd")
-    apt("install", deb("current"))
+    apt("purge", *NAMES)
+    apt("install", *debs("current"))
     wait_until(lambda: show(DAEMON, "ActiveState")["ActiveState"] == "active", 10, "the daemon runs")
     assert show(DAEMON, "UnitFileState")["UnitFileState"] == "enabled"
     assert (Path("/etc/streamd/credentials").stat().st_mode & 0o777) == 0o700
@@ -220,9 +232,38 @@ def test_who_lets_prometheus_in_does_so_over_an_upgrade_until_the_removal() -> N
     run("systemctl", "enable", "--now", "streamd-metrics.socket")
     assert metrics() == 200
     before = show("streamd-metrics.service", "InvocationID")
-    apt("install", deb("next"))
+    apt("install", *debs("next"))
     assert metrics() == 200
     assert show("streamd-metrics.service", "InvocationID") != before, "the old version answers no more"
     assert link.is_symlink()
-    apt("purge", "streamd")
+    apt("purge", *NAMES)
     assert (metrics(), link.is_symlink()) == (0, False)
+
+
+def test_a_key_of_the_gateway_outlives_an_upgrade_and_not_a_purge() -> None:
+    write_route("a", ROUTE)
+    wait_active(ADDRESSES)
+    streams = incarnations(ADDRESSES)
+    file = Path("/etc/streamd/web/keys.toml")
+    with client(add_key("wall", "observer")) as api:
+        for which in ("next", "current"):
+            apt("install", *debs(which))
+            found = api.get("/api/openapi.json").json()["info"]["version"]
+            assert found == deb(which).split("_")[1], "the old version answers no more"
+            assert api.get("/api/system/status").json()["version"] == found
+        assert incarnations(ADDRESSES) == streams
+        # Without the gateway, the daemon and its streams stay as they are.
+        apt("remove", "streamd-web")
+        assert file.exists(), "configuration stays until a purge"
+        with pytest.raises(httpx.ConnectError):
+            api.get("/api/health")
+        assert incarnations(ADDRESSES) == streams
+        apt("install", *debs("current"))
+        assert api.get("/api/inputs").status_code == 200
+        apt("purge", "streamd-web")
+        assert not file.exists()
+        assert [user.pw_name for user in pwd.getpwall() if user.pw_name == "streamd-web"] == []
+        assert not Path("/run/streamd-web").exists()
+        assert incarnations(ADDRESSES) == streams
+        apt("install", *debs("current"))
+        assert api.get("/api/inputs").status_code == 401

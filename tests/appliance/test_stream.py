@@ -109,7 +109,7 @@ def disturb() -> None:
     wait_active(("a/udp-6016",))
     run("systemctl", "daemon-reload")
     run("systemctl", "daemon-reexec", seconds=120)
-    (deb,) = (DEBS / "current").glob("*.deb")
+    (deb,) = (DEBS / "current").glob("streamd_*.deb")
     run("apt-get", "install", "-y", "--reinstall", "-o", "APT::Sandbox::User=root", str(deb), seconds=180)
 
 

@@ -27,7 +27,7 @@ from tests.appliance.host import (
     write_route,
 )
 from tests.appliance.media import DATAGRAM, Count, Sender, make_stream
-from tests.appliance.test_package import DAEMON, apt, deb, version
+from tests.appliance.test_package import DAEMON, apt, deb, debs, version
 from tests.appliance.test_stream import KEY, OTHERS, UDP_PORTS, Peers, route, udp_outputs
 
 MEDIAMTX = "streamd-mediamtx.service"
@@ -54,7 +54,7 @@ def _installed(_clean: None) -> Iterator[None]:
     SETTINGS.write_text(settings)
     if version() != found:
         run("dpkg", "--configure", "--pending", "--force-confold", check=False)
-        apt("install", "--reinstall", *KEEP, deb("current"))
+        apt("install", "--reinstall", *KEEP, *debs("current"))
 
 
 def version_of(which: str) -> str:
@@ -156,7 +156,7 @@ def test_twenty_outputs_lose_nothing_while_versions_come_and_go(stream: Path, tm
         besides = {unit: show(unit, "InvocationID") for unit in (MEDIAMTX, "streamd.slice")}
         daemon = show(DAEMON, "InvocationID")
         for which in ("next", "current"):
-            apt("install", deb(which))
+            apt("install", *debs(which))
             assert version().split() == ["ii", version_of(which)]
             assert daemon_version() == version_of(which), "the daemon is that of the package"
             watch.check(f"{which} installed")
@@ -213,7 +213,7 @@ def test_a_version_that_sends_rtmp_otherwise_restarts_rtmp_alone(stream: Path, t
         # dpkg would ask what to do about settings that both the administrator and the package have changed; nobody
         # answers, so it gives up between unpacking and configuring.
         with pytest.raises(AssertionError, match="end of file on stdin at conffile prompt"):
-            apt("install", other)
+            apt("install", other, deb("next", "streamd-web"))
         assert version().startswith("iU")
         assert incarnation_of_daemon() == daemon, "the old one goes on"
         watch.flow()
@@ -234,7 +234,7 @@ def test_a_version_that_sends_rtmp_otherwise_restarts_rtmp_alone(stream: Path, t
         watch.check("a daemon that does not start")
 
         # Back to where it began: the daemon runs again, and RTMP is sent as it was.
-        apt("install", *KEEP, deb("current"))
+        apt("install", *KEEP, *debs("current"))
         assert daemon_version() == version_of("current")
         wait_until(lambda: "no_sequence_end" not in command("a/rtmp"), 20, "it was made anew")
         watch.flow()
@@ -251,7 +251,7 @@ def test_a_daemon_that_was_stopped_stays_stopped_over_an_upgrade() -> None:
     run("systemctl", "stop", DAEMON, MEDIAMTX)
     try:
         for which in ("next", "current"):
-            apt("install", deb(which))
+            apt("install", *debs(which))
             assert not is_active_unit(DAEMON)
             assert not is_active_unit(MEDIAMTX)
             assert incarnations(addresses) == before

@@ -20,6 +20,8 @@ _METHODS = {
     "StartOutput": (MANAGER, "sa{sv}", ["studio-a/youtube", {}]),
     "StopRoute": (MANAGER, "sa{sv}", ["studio-a", {}]),
     "Plan": (MANAGER, "a{sv}", [{}]),
+    "PlanChange": (MANAGER, "ssa{sv}a{sv}", ["remove", "studio-a", {}, {}]),
+    "Log": (MANAGER, "sa{sv}", ["studio-a", {}]),
     "Check": (MANAGER, "sa{sv}", ["", {}]),
     "GetStatus": (MANAGER, "a{sv}", [{}]),
     "Set": ("org.freedesktop.DBus.Properties", "ssv", [MANAGER, "Version", Variant("s", "x")]),

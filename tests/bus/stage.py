@@ -13,7 +13,17 @@ from streamd.bus.gate import Gate
 from streamd.bus.names import BUS_NAME
 from streamd.bus.service import Service
 from streamd.bus.values import unpack
-from streamd.plan.status import Moving, OutputStatus, RouteStatus, State, Statistics, Status, StepView, UnitStatus
+from streamd.plan.status import (
+    LogLine,
+    Moving,
+    OutputStatus,
+    RouteStatus,
+    State,
+    Statistics,
+    Status,
+    StepView,
+    UnitStatus,
+)
 from streamd.plan.viewers import MediaView, PathView, Viewer
 from streamd.route.change import Change
 from streamd.route.diagnostic import Diagnostic, Span
@@ -95,6 +105,7 @@ class FakeControl:
     """Remembers what it was asked for; `error` is raised by every request, `hold` makes them wait."""
 
     status: Status = STATUS
+    lines: tuple[LogLine, ...] = (LogLine(time=1, priority=3, text="refused"),)
     steps: tuple[StepView, ...] = (StepView(action="keep", address="studio-a", unit="u", reason="nothing changed"),)
     asked: list[tuple[Any, ...]] = field(default_factory=list)
     meters: dict[str, Statistics] = field(default_factory=dict)
@@ -120,6 +131,14 @@ class FakeControl:
     async def plan(self) -> tuple[StepView, ...]:
         await self._ask("plan")
         return self.steps
+
+    async def plan_change(self, change: Change) -> tuple[StepView, ...]:
+        await self._ask("plan_change", change)
+        return self.steps
+
+    async def log(self, address: str, lines: int) -> tuple[LogLine, ...]:
+        await self._ask("log", address, lines)
+        return self.lines
 
     async def statistics(self, addresses: Collection[str] = ()) -> tuple[Statistics, ...]:
         await self._ask("statistics", *addresses)

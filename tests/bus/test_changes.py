@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from streamd.bus.client import translate
 from streamd.bus.connection import BusError, Variant
 from streamd.bus.control import ByHandError, ExistsError, InvalidConfigurationError
 from streamd.bus.names import OUTPUT, ROUTE
@@ -23,7 +24,7 @@ from streamd.route.change import (
     UpdateOutput,
     UpdateRoute,
 )
-from tests.bus.stage import stage
+from tests.bus.stage import DIAGNOSTIC, stage
 
 TABLE = {"url": "srt://192.0.2.1:9000", "ttl": 4, "enabled": False, "limits": {"memory": "150M"}}
 
@@ -127,6 +128,16 @@ async def test_a_refusal_has_a_name_and_a_sentence(bus: str, error: Exception, n
         with pytest.raises(BusError) as caught:
             await it.manager("RemoveRoute", "sa{sv}", "a", {})
         assert (caught.value.name, caught.value.text) == (f"org.streamd1.Error.{name}", str(error))
+
+
+async def test_a_refusal_carries_its_diagnostics(bus: str) -> None:
+    async with stage(bus) as it:
+        it.control.error = InvalidConfigurationError("route b would not be valid", (DIAGNOSTIC,))
+        with pytest.raises(BusError) as caught:
+            await it.manager("RemoveRoute", "sa{sv}", "b", {})
+        assert caught.value.text == "route b would not be valid"
+        found = translate(caught.value)
+        assert (found.name, [each["message"] for each in found.diagnostics]) == ("InvalidConfiguration", ["is wrong"])
 
 
 @pytest.mark.parametrize("address", ["a", "a/b/c", ""])

@@ -15,6 +15,7 @@ from streamd.bus.control import BusyError, DisabledError
 from streamd.bus.schema import interfaces
 from streamd.bus.service import Service
 from streamd.plan.status import State, Statistics
+from streamd.route.change import AddRoute, DisableRoute, RemoveOutput, UpdateOutput
 from tests.bus.stage import (
     MANAGER,
     OBJECT_MANAGER,
@@ -220,6 +221,40 @@ async def test_reload_and_plan(bus: str) -> None:
             {"action": "keep", "address": "studio-a", "unit": "u", "reason": "nothing changed"}
         ]
         assert it.control.asked == [("reload",), ("plan",)]
+
+
+async def test_what_a_change_would_do_is_told_without_making_it(bus: str) -> None:
+    async with stage(bus) as it:
+        keys = {"input": Variant("a{sv}", {"url": Variant("s", "test:")})}
+        steps = await it.manager("PlanChange", "ssa{sv}a{sv}", "add", "c", keys, {})
+        assert steps == [{"action": "keep", "address": "studio-a", "unit": "u", "reason": "nothing changed"}]
+        remove = {"remove": Variant("as", ["ttl"])}
+        await it.manager("PlanChange", "ssa{sv}a{sv}", "update", "studio-a/youtube", {"url": Variant("s", "x")}, remove)
+        await it.manager("PlanChange", "ssa{sv}a{sv}", "remove", "studio-a/youtube", {}, {})
+        await it.manager("PlanChange", "ssa{sv}a{sv}", "disable", "studio-a", {}, {})
+        assert it.control.asked == [
+            ("plan_change", AddRoute("c", {"input": {"url": "test:"}})),
+            ("plan_change", UpdateOutput("studio-a", "youtube", {"url": "x", "ttl": None})),
+            ("plan_change", RemoveOutput("studio-a", "youtube")),
+            ("plan_change", DisableRoute("studio-a")),
+        ]
+        for verb, given, options in (("rm", {}, {}), ("enable", keys, {}), ("add", {}, remove)):
+            with pytest.raises(BusError) as found:
+                await it.manager("PlanChange", "ssa{sv}a{sv}", verb, "c", given, options)
+            assert found.value.name.endswith("InvalidArgs")
+
+
+async def test_the_log_of_what_there_is(bus: str) -> None:
+    async with stage(bus) as it:
+        assert await it.manager("Log", "sa{sv}", "studio-a/youtube", {}) == [
+            {"time": 1, "priority": 3, "text": "refused"}
+        ]
+        await it.manager("Log", "sa{sv}", "studio-a", {"lines": Variant("u", 1000)})
+        assert it.control.asked == [("log", "studio-a/youtube", 20), ("log", "studio-a", 1000)]
+        for address, lines, name in (("none", 1, "NotFound"), ("studio-a", 0, "InvalidArgs")):
+            with pytest.raises(BusError) as found:
+                await it.manager("Log", "sa{sv}", address, {"lines": Variant("u", lines)})
+            assert found.value.name.endswith(name)
 
 
 async def test_check_tells_what_is_wrong_with_a_text(bus: str) -> None:

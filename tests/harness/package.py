@@ -1,4 +1,4 @@
-"""The Debian package: built inside a suite's root file system, by the suite's own tools, and kept between runs."""
+"""The Debian packages: built inside a suite's root file system, by the suite's own tools, and kept between runs."""
 
 from __future__ import annotations
 
@@ -20,21 +20,23 @@ KEPT = 6
 """Builds that the cache keeps."""
 
 CURRENT, NEXT = "current", "next"
-"""The package as it is, and the same with a higher version, for tests of upgrades."""
+"""The packages as they are, and the same with a higher version, for tests of upgrades."""
+NAMES = ("streamd", "streamd-web")
 
 
 @dataclass(frozen=True)
 class Debs:
-    """The directory of one build, with a sub-directory for each of the two packages."""
+    """The directory of one build, with a sub-directory for each of the two versions."""
 
     path: Path
 
-    def find(self, which: str) -> Path:
-        """Return the file of the package CURRENT or NEXT."""
-        found = list((self.path / which).glob("streamd_*.deb"))
-        if len(found) != 1:
-            raise HarnessError(f"{len(found)} packages named streamd in {self.path / which}, not one")
-        return found[0]
+    def find(self, which: str) -> list[Path]:
+        """Return the files of the packages, CURRENT or NEXT, in the order of NAMES."""
+        found = [list((self.path / which).glob(f"{name}_*.deb")) for name in NAMES]
+        for name, files in zip(NAMES, found, strict=True):
+            if len(files) != 1:
+                raise HarnessError(f"{len(files)} packages named {name} in {self.path / which}, not one")
+        return [file for (file,) in found]
 
 
 def next_version(changelog: str) -> str:
@@ -82,7 +84,7 @@ def ensure(cache: Cache, root: Path, source: Path, scratch: Path) -> Debs:
 
 
 def build(which: str, view: Path, destination: Path, log: Path) -> None:
-    """Build one package from the tree in a writable root file system, and copy it to the destination."""
+    """Build one version from the tree in a writable root file system, and copy it to the destination."""
     tree = view / "build/streamd"
     if which == NEXT:
         for path, bump in ((tree / "debian/changelog", next_version), (tree / "streamd/__init__.py", next_code)):

@@ -15,16 +15,23 @@ BUILD_LIMIT = 900.0
 SYSTEM = ("systemd", "systemd-sysv", "dbus", "polkitd", "procps", "iproute2", "nftables", "ca-certificates")
 RUNTIME = (
     "ffmpeg",
+    "libjs-bootstrap5",
     "python3",
     "python3-dbus-next",
+    "python3-fastapi",
     "python3-httpx",
     "python3-systemd",
     "python3-tomli-w",
+    "python3-uvicorn",
     "python3-watchdog",
+    "python3-websockets",
 )
-"""The package's dependencies: with them in place it installs without a network."""
+"""What the packages depend on: with it in place they install without a network."""
 TESTING = (
     "autopkgtest",
+    "chromium",
+    "chromium-driver",
+    "fonts-dejavu-core",
     "gir1.2-gst-plugins-bad-1.0",
     "gstreamer1.0-libav",
     "gstreamer1.0-nice",
@@ -40,6 +47,7 @@ TESTING = (
     "nginx-light",
     "openssh-client",
     "openssh-server",
+    "openssl",
     "prometheus",
     "python3-dbusmock",
     "python3-gi",

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.harness import package, rootfs, source
+from tests.harness import axe, package, rootfs, source
 from tests.harness.appliance import Appliance, in_container
 from tests.harness.command import Clock, HarnessError, complain, say
 from tests.harness.confinement import Run
@@ -75,17 +75,22 @@ class Stages:
             yield appliance
 
     def install(self, suite: str, view: Path, debs: package.Debs) -> None:
-        """Install the package as an administrator would, and leave both versions of it for tests of upgrades."""
+        """Install the packages as an administrator would, and leave both versions of them for tests of upgrades."""
         for which in (package.CURRENT, package.NEXT):
             directory = view / f"opt/streamd/debs/{which}"
             directory.mkdir(parents=True)
-            shutil.copy2(debs.find(which), directory)
-        deb = f"{GUEST_TREE}/debs/{package.CURRENT}/{debs.find(package.CURRENT).name}"
+            for path in debs.find(which):
+                shutil.copy2(path, directory)
+        paths = [f"{GUEST_TREE}/debs/{package.CURRENT}/{path.name}" for path in debs.find(package.CURRENT)]
         log = self.this.directory / suite / "install.log"
-        apt = ["apt-get", "install", "--yes", "--no-install-recommends", "-o", "APT::Sandbox::User=root", deb]
+        apt = ["apt-get", "install", "--yes", "--no-install-recommends", "-o", "APT::Sandbox::User=root", *paths]
         in_container(view, apt, limit=INSTALL_LIMIT, log=log)
         # Some tests read the code; what they find where the source tree has it is what was installed.
         (view / "opt/streamd/streamd").symlink_to("/usr/lib/python3/dist-packages/streamd")
+        if script := axe.ensure(self.this.cache):
+            shutil.copy2(script, view / "opt/streamd/axe.min.js")
+        else:
+            complain(f"axe-core cannot be had, see {self.this.cache.logs / 'axe.log'}")
         if mediamtx := shutil.which("mediamtx"):
             shutil.copy2(mediamtx, view / "usr/local/bin/mediamtx")
 

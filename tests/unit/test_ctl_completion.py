@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from streamd.bus.schema import interfaces
-from streamd.ctl.arguments import SORT_KEYS, VERBS, make_parser
+from streamd.ctl.arguments import ROLES, SORT_KEYS, VERBS, make_parser
 
 ROOT = Path(__file__).parents[2]
 NAMES = ["studio-a", "studio-a/youtube", "studio-a/1st_rack", "pub", "pub/youtube"]
@@ -73,6 +73,7 @@ NEEDS = {
     verb: ["a/b"] for verb in ("start", "stop", "restart", "logs", "enable", "disable", "add", "set", "rm", "kick")
 }
 NEEDS["cat"] = ["a"]
+NEEDS["web"] = ["key", "list"]
 
 
 def long_options(verb: str) -> set[str]:
@@ -132,6 +133,9 @@ def test_values_of_options() -> None:
     assert set(complete("show", "-p", "")) == properties
     assert properties <= set(re.findall(r"[A-Z]\w+", ZSH.read_text()))
     assert complete("logs", "--since", "") == []
+    assert tuple(complete("web", "key", "add", "wall", "--role", "")) == ROLES
+    assert complete("web", "") == ["key"]
+    assert complete("web", "key", "") == ["add", "list", "revoke"]
 
 
 def test_files() -> None:

@@ -28,6 +28,7 @@ def tags(name: str) -> list[str]:
 def actions(verb: str) -> set[str]:
     needs = ["a/b"] if verb in {"start", "stop", "restart", "logs", "enable", "disable", "add", "set", "rm"} else []
     needs = ["a"] if verb in {"cat", "kick"} else needs
+    needs = ["key", "list"] if verb == "web" else needs
     found = make_parser().parse_args([verb, *needs]).actions
     return {option for action in found for option in action.option_strings}
 

@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from streamd.host import editor as editor_module
 from streamd.host.confd import read_configuration
-from streamd.host.editor import Applied, Editor
+from streamd.host.editor import Applied, Editor, Supposed
 from streamd.route.change import (
     AddOutput,
     AddRoute,
@@ -42,6 +42,14 @@ PERSON = '# mine\n[input]\nurl = "test:"\n\n[output.x]\nurl = "srt://192.0.2.1:9
 SRT = {"url": "srt://192.0.2.2:9000"}
 
 
+def supposed(root: Path, change: Change) -> Supposed | Refusal:
+    """Return what would come of a change, and see that nothing has."""
+    before = snapshot(root)
+    result = Editor(str(root)).suppose(change)
+    assert snapshot(root) == before
+    return result
+
+
 def put(root: Path, path: str, text: str) -> Path:
     file = root / path
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -50,6 +58,8 @@ def put(root: Path, path: str, text: str) -> Path:
 
 
 def done(root: Path, change: Change) -> Applied:
+    beforehand = supposed(root, change)
+    assert isinstance(beforehand, Supposed), beforehand
     result = Editor(str(root)).apply(change)
     assert isinstance(result, Applied), result
     return result
@@ -60,6 +70,7 @@ def refused(root: Path, change: Change) -> Refusal:
     result = Editor(str(root)).apply(change)
     assert isinstance(result, Refusal), result
     assert snapshot(root) == before
+    assert supposed(root, change) == result or result.kind in {Kind.BUSY, Kind.FAILED}, "it would have been told"
     return result
 
 
@@ -257,7 +268,7 @@ def test_a_person_who_saves_meanwhile_loses_nothing(tmp_path: Path, monkeypatch:
         return result
 
     monkeypatch.setattr(editor_module, "decide", slow)
-    done(tmp_path, AddOutput("a", "y", SRT))
+    assert isinstance(Editor(str(tmp_path)).apply(AddOutput("a", "y", SRT)), Applied)
     assert (tmp_path / CONF / "a.toml").read_text() == PERSON
     (file,) = read_configuration(str(tmp_path)).files
     assert file.route is not None

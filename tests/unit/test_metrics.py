@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from streamd.bus.metrics import exposition, families, metrics_document
 from streamd.ctl.exporter import Exporter
-from streamd.ctl.metrics import exposition, families, metrics_document
 from streamd.plan.status import State
 from tests.unit.test_ctl_show import DIAGNOSTIC, a_route, status, thing
 

@@ -1,0 +1,36 @@
+"""What all endpoints share: the daemon, its picture, and who is let in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from streamd.host.webkeys import KeyRing
+from streamd.web.hub import Hub
+from streamd.web.limiter import Limiter
+from streamd.web.link import Link
+from streamd.web.machine import Machine
+from streamd.web.rendering import Rendered
+from streamd.web.session import Sessions
+from streamd.web.settings import Settings
+from streamd.web.shield import Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """The parts, wired by server.py or a test."""
+
+    link: Link
+    hub: Hub
+    ring: KeyRing
+    sessions: Sessions
+    settings: Settings = field(default_factory=Settings)
+    limiter: Limiter = field(default_factory=Limiter)
+    limits: Limits = field(default_factory=Limits)
+    machine: Machine = field(default_factory=Machine)
+    rendered: Rendered = field(default_factory=Rendered)
+    clock: Callable[[], float] = time.time
+    """Seconds since 1970."""
+    steady: Callable[[], float] = time.monotonic
+    """Seconds of a clock that never steps."""

@@ -1,0 +1,365 @@
+// The dashboard: logs in, follows, and does what the buttons say.
+
+import { ask, follow, pathOf, Refused } from "./api.js";
+import { diagnosticText, interrupts, lineText, planText } from "./format.js";
+import { Store } from "./store.js";
+import { make, showCounts, showDiagnostics, showRoutes } from "./view.js";
+
+const at = (id) => document.getElementById(id);
+const LINES = 100;
+const MEDIA_EVERY = 30_000;
+const store = new Store();
+let role = "";
+let leave = () => {};
+let lostAt = 0;
+let drawing = 0;
+let looking = 0;
+/** The address of the thing whose button had the focus last. */
+let held = "";
+
+document.documentElement.dataset.bsTheme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+
+function draw() {
+  // Many events come at once; the eye sees one picture.
+  if (drawing) return;
+  drawing = requestAnimationFrame(() => {
+    drawing = 0;
+    showCounts(at("counts"), store.counts());
+    showDiagnostics(at("diagnostics"), at("diagnostics-list"), store.diagnostics);
+    showRoutes(at("routes"), at("nothing"), store.routes(at("search").value, at("filter").value), store, role);
+    keepFocus();
+    showConnection();
+  });
+}
+
+/** A button that goes, as "Stop" does when that is done, leaves the focus to another of the same thing. */
+function keepFocus() {
+  if (!held || document.activeElement !== document.body) return;
+  [...at("routes").querySelectorAll("button")].find((button) => button.dataset.address === held)?.focus({ preventScroll: true });
+}
+
+function showConnection() {
+  const banner = at("connection");
+  const since = lostAt ? new Date(lostAt).toLocaleTimeString() : "";
+  let text = "";
+  if (lostAt) text = `The connection is lost since ${since}. What is shown is as it was then; trying again.`;
+  else if (role && !store.running) text = "streamd is not running. Streams go on without it; what is shown is as it was.";
+  banner.hidden = !text;
+  // Set only where it differs, so that a screen reader says it once.
+  if (banner.textContent !== text) banner.textContent = text;
+  document.title = text ? "! streamd" : "streamd";
+}
+
+/** See what MediaMTX shows, now and then: nothing depends on it but links. */
+async function lookAtMedia() {
+  clearTimeout(looking);
+  if (!role) return;
+  looking = setTimeout(lookAtMedia, MEDIA_EVERY);
+  if (document.hidden) return;
+  try {
+    store.media = await ask("GET", "/api/system/mediamtx/status");
+    draw();
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+  }
+}
+
+function tell(text) {
+  at("told").textContent = text;
+}
+
+async function enter() {
+  let who;
+  try {
+    who = await ask("GET", "/api/session");
+  } catch (error) {
+    if (error.status !== 401) {
+      lostAt ||= Date.now();
+      showConnection();
+      setTimeout(enter, 3000);
+      return;
+    }
+    out();
+    return;
+  }
+  role = who.role;
+  lostAt = 0;
+  at("who").textContent = `${who.name} (${who.role})`;
+  at("log-in").hidden = true;
+  at("session").hidden = false;
+  at("board").hidden = false;
+  at("add-input").hidden = role !== "admin";
+  lookAtMedia();
+  leave();
+  leave = follow(
+    store,
+    (event) => {
+      if (store.apply(event)) draw();
+    },
+    (stands) => {
+      if (stands) lostAt = 0;
+      else {
+        lostAt ||= Date.now();
+        // It may be that the key is none any more.
+        ask("GET", "/api/session").catch((error) => error.status === 401 && out());
+      }
+      draw();
+    },
+  );
+}
+
+function out() {
+  leave();
+  leave = () => {};
+  role = "";
+  lostAt = 0;
+  Object.assign(store, new Store());
+  for (const id of ["board", "session"]) at(id).hidden = true;
+  for (const id of ["routes", "counts", "diagnostics-list"]) at(id).replaceChildren();
+  at("log-in").hidden = false;
+  showConnection();
+  at("key").focus();
+}
+
+at("log-in").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  at("log-in-problem").textContent = "";
+  try {
+    await ask("POST", "/api/session", { key: at("key").value.trim() });
+    at("log-in").reset();
+    await enter();
+    at("main").focus();
+  } catch (error) {
+    at("log-in-problem").textContent = error.message;
+  }
+});
+
+at("log-out").addEventListener("click", async () => {
+  await ask("DELETE", "/api/session").catch(() => {});
+  out();
+});
+
+function say(error) {
+  if (!(error instanceof Refused)) throw error;
+  at("dialog-problem").textContent = [error.message, ...error.diagnostics.map(diagnosticText)].join("\n");
+}
+
+/**
+ * Ask for confirmation and words; `act` gets these, and says no by raising Refused. Where `plan` is given, it returns
+ * what that would do: this is shown first, and where it interrupts something, asked about.
+ */
+function dialog({ title, text = "", verb, danger = false, fields = [], plan, asked = false }, act) {
+  const element = at("dialog");
+  at("dialog-title").textContent = title;
+  at("dialog-text").textContent = text;
+  at("dialog-problem").textContent = "";
+  at("dialog-plan").textContent = "";
+  at("dialog-lines").hidden = true;
+  at("dialog-cancel").textContent = "Cancel";
+  const button = at("dialog-do");
+  let confirmed;
+  button.textContent = verb;
+  button.className = `btn ${danger ? "btn-danger" : "btn-primary"}`;
+  at("dialog-fields").replaceChildren(
+    ...fields.map(({ name, label, hint, ...more }) => {
+      const input = make("input", { id: `field-${name}`, name, classes: "form-control", spellcheck: "false", autocomplete: "off", ...more });
+      const parts = [make("label", { text: label, for: `field-${name}` }), input];
+      if (hint) {
+        parts.push(make("div", { classes: "hint", text: hint, id: `hint-${name}` }));
+        input.setAttribute("aria-describedby", `hint-${name}`);
+      }
+      return make("div", { classes: "field" }, ...parts);
+    }),
+  );
+  at("dialog-form").onsubmit = async (event) => {
+    event.preventDefault();
+    button.disabled = true;
+    at("dialog-problem").textContent = "";
+    try {
+      const words = Object.fromEntries(new FormData(event.target));
+      const now = JSON.stringify(words);
+      if (plan && now !== confirmed) {
+        const steps = await plan(words);
+        at("dialog-plan").textContent = planText(steps);
+        confirmed = now;
+        if (interrupts(steps)) {
+          button.textContent = `${verb} all the same`;
+          return;
+        }
+      }
+      await act(words);
+      element.close();
+    } catch (error) {
+      say(error);
+    } finally {
+      button.disabled = false;
+    }
+  };
+  element.oninput = () => {
+    confirmed = undefined;
+    at("dialog-plan").textContent = "";
+    button.textContent = verb;
+  };
+  element.showModal();
+  if (asked) {
+    // There is nothing to fill in, so that what it does can be told at once.
+    confirmed = "{}";
+    plan({}).then((steps) => { at("dialog-plan").textContent = planText(steps); }).catch(say);
+  }
+}
+
+/** Show the last lines of the log of a thing, and more at the press of the button. */
+function showLog(thing) {
+  const lines = at("dialog-lines");
+  const load = async () => {
+    const found = await ask("GET", `${pathOf(thing.address)}/log?lines=${LINES}`);
+    lines.textContent = found.lines.map(lineText).join("\n") || "Nothing was logged.";
+    lines.scrollTop = lines.scrollHeight;
+  };
+  dialog({ title: `Log of ${thing.address}`, verb: "Refresh" }, async () => {});
+  at("dialog-cancel").textContent = "Close";
+  lines.textContent = "";
+  lines.hidden = false;
+  at("dialog-form").onsubmit = (event) => {
+    event.preventDefault();
+    load().catch(say);
+  };
+  load().catch(say);
+}
+
+at("dialog-cancel").addEventListener("click", () => at("dialog").close());
+
+const NAME = { pattern: "[a-z0-9]([a-z0-9_\\-]{0,61}[a-z0-9])?", maxlength: "63", required: true };
+
+function outputFields() {
+  return [
+    { name: "id", label: "Name", hint: "small letters, digits, - and _", ...NAME },
+    { name: "url", label: "Destination", hint: "srt://HOST:PORT, rtmps://HOST/APPLICATION, udp://ADDRESS:PORT or rtsp://HOST/PATH", required: true },
+    { name: "secret", label: "Stream key or passphrase, where it has one", type: "password" },
+  ];
+}
+
+function outputs(route) {
+  return `${pathOf(route)}/outputs`;
+}
+
+/** What adding an output does. One with a secret is not asked about: only with its secret in the store it is right. */
+async function planOutput(route, { id, url, secret }) {
+  return secret ? [] : (await ask("POST", `${outputs(route)}?dry-run=true`, { id, url })).steps;
+}
+
+async function addOutput(route, { id, url, secret }) {
+  const body = { id, url };
+  if (secret) {
+    const kind = url.startsWith("srt:") ? "passphrase" : "key";
+    const name = `${route}.${id}.${kind}`;
+    await ask("PUT", `/api/credentials/${encodeURIComponent(name)}`, { secret });
+    body[kind] = { credential: name };
+  }
+  await ask("POST", outputs(route), body);
+  tell(`${route}/${id} is added`);
+}
+
+at("add-input").addEventListener("click", () => {
+  const fields = [
+    { name: "id", label: "Name", hint: "small letters, digits, - and _", ...NAME },
+    { name: "url", label: "Source", value: "udp://0.0.0.0:auto", hint: "udp://0.0.0.0:auto takes a free port; test: makes a picture", required: true },
+    { name: "description", label: "Description", maxlength: "200" },
+  ];
+  const body = ({ id, url, description }) => ({ id, input: { url }, ...(description ? { description } : {}) });
+  const plan = async (words) => (await ask("POST", "/api/inputs?dry-run=true", body(words))).steps;
+  dialog({ title: "Add an input", verb: "Add", fields, plan }, async (words) => {
+    await ask("POST", "/api/inputs", body(words));
+    tell(`${words.id} is added`);
+  });
+});
+
+function edit(thing) {
+  const isRoute = thing.output === undefined;
+  const fields = [
+    { name: "url", label: isRoute ? "Source" : "Destination", value: thing.url, required: true },
+    { name: "description", label: "Description", value: thing.description, maxlength: "200" },
+  ];
+  const body = ({ url, description }) => ({
+    ...(url === thing.url ? {} : isRoute ? { input: { url } } : { url }),
+    ...(description === thing.description ? {} : { description: description || null }),
+  });
+  const path = pathOf(thing.address);
+  const plan = async (words) => {
+    const found = body(words);
+    return Object.keys(found).length ? (await ask("PATCH", `${path}?dry-run=true`, found)).steps : [];
+  };
+  dialog({ title: `Edit ${thing.address}`, verb: "Save", fields, plan }, async (words) => {
+    const found = body(words);
+    if (Object.keys(found).length) await ask("PATCH", path, found);
+    tell(`${thing.address} is changed`);
+  });
+}
+
+/** What stopping, restarting or removing a thing does to others. */
+function consequence(thing) {
+  if (thing.output !== undefined) return "No other output is touched.";
+  const count = [...store.things.values()].filter((each) => each.route === thing.address && each.output !== undefined).length;
+  return `This concerns its ${count === 1 ? "one output" : `${count} outputs`} as well.`;
+}
+
+const CONFIRMED = {
+  stop: ["Stop", "It stays stopped, over reboots too, until it is started.", (path) => ask("POST", `${path}/stop`)],
+  restart: ["Restart", "It is interrupted for a moment.", (path) => ask("POST", `${path}/restart`)],
+  disable: ["Disable", "It stops, and its file says enabled = false.", (path) => ask("PATCH", path, { enabled: false })],
+  remove: ["Remove", "It stops, and its definition is gone.", (path) => ask("DELETE", path)],
+};
+/** What those that change a file would do. */
+const PLANNED = {
+  disable: (path) => ask("PATCH", `${path}?dry-run=true`, { enabled: false }),
+  remove: (path) => ask("DELETE", `${path}?dry-run=true`),
+};
+const AT_ONCE = {
+  start: (path) => ask("POST", `${path}/start`),
+  enable: (path) => ask("PATCH", path, { enabled: true }),
+};
+
+at("routes").addEventListener("click", async (event) => {
+  const button = event.target.closest("button[data-verb]");
+  const thing = button && store.things.get(button.dataset.address);
+  if (!thing) return;
+  const { verb } = button.dataset;
+  const path = pathOf(thing.address);
+  if (verb === "edit") edit(thing);
+  else if (verb === "log") showLog(thing);
+  else if (verb === "add") {
+    const plan = (words) => planOutput(thing.address, words);
+    dialog({ title: `Add an output to ${thing.address}`, verb: "Add", fields: outputFields(), plan }, (words) => addOutput(thing.address, words));
+  } else if (verb in CONFIRMED) {
+    const [word, text, act] = CONFIRMED[verb];
+    const plan = PLANNED[verb] && (async () => (await PLANNED[verb](path)).steps);
+    const more = { plan, asked: Boolean(plan) };
+    const said = plan ? text : `${text} ${consequence(thing)}`;
+    dialog({ title: `${word} ${thing.address}?`, text: said, verb: word, danger: verb === "remove", ...more }, async () => {
+      await act(path);
+      tell(`${thing.address}: ${word} is done`);
+    });
+  } else {
+    button.disabled = true;
+    try {
+      await AT_ONCE[verb](path);
+      tell(`${thing.address}: ${verb} is done`);
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      dialog({ title: `${thing.address} cannot be ${verb === "start" ? "started" : "enabled"}`, text: error.message, verb: "Close" }, async () => {});
+    } finally {
+      button.disabled = false;
+    }
+  }
+});
+
+at("routes").addEventListener("focusin", (event) => {
+  held = event.target.dataset.address ?? "";
+});
+document.addEventListener("pointerdown", (event) => {
+  if (!event.target.closest("button, dialog")) held = "";
+});
+
+at("search").addEventListener("input", draw);
+at("filter").addEventListener("change", draw);
+enter();
