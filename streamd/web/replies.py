@@ -34,12 +34,22 @@ def caller_of(request: Request) -> Caller:
 
 
 def needs(role: Role) -> Callable[[Request], None]:
-    """Return a dependency that refuses whoever's key is not good for it."""
+    """Return a dependency that refuses whoever's key is not good for it, and what would change something by mistake."""
 
     def check(request: Request) -> None:
         require(caller_of(request), role)
+        if request.method not in {"GET", "HEAD"}:
+            refuse_unknown(request)
 
     return check
+
+
+def refuse_unknown(request: Request) -> None:
+    """Refuse parameters that the endpoint does not have: who misspells dry-run does not mean the change to be made."""
+    known = {parameter.alias for parameter in request.scope["route"].dependant.query_params}
+    if unknown := sorted(request.query_params.keys() - known):
+        has = f"this has {', '.join(sorted(known))}" if known else "this has none"
+        raise Problem(422, "malformed", f"there is no parameter {unknown[0]!r} behind the ?; {has}")
 
 
 def reply_text(text: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -79,6 +79,9 @@ def test_what_a_change_would_do_is_told_without_making_it(tmp_path: Path) -> Non
             ]
             assert (await it.ask("DELETE", "/api/inputs/no?dry-run=true")).status_code == 404
             assert (await it.ask("DELETE", "/api/inputs/studio-a?dry-run=perhaps")).status_code == 422
+            misspelt = await it.ask("DELETE", "/api/inputs/studio-a?dryrun=true")
+            assert (misspelt.status_code, misspelt.json()["type"]) == (422, "urn:streamd:problem:malformed")
+            assert misspelt.json()["detail"] == "there is no parameter 'dryrun' behind the ?; this has dry-run"
 
     asyncio.run(check())
 
