@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final, TypedDict
 
 from streamd.bus.control import BusyError, ControlError, InvalidConfigurationError
-from streamd.host import journal, notify
+from streamd.complaints import Complaints
+from streamd.host import notify
 from streamd.host.confd import CREDENTIALS_DIRECTORY, Configuration, Reader
 from streamd.host.credentials import drop_presets, publishers, set_credential
 from streamd.host.editor import Editor
@@ -75,9 +76,7 @@ class Reconciler:
         self._last_settings = before if store.settings and not errors else None
         """Those of the daemon before, for as long as streamd.toml is broken; another version may not know them."""
         self._configuration = Configuration()
-        self._told: frozenset[str] = frozenset()
-        self._unkept: frozenset[str] = frozenset()
-        """Paths of files of our own that could not be read or written when that was told last."""
+        self._complaints = Complaints()
         self._executor = Executor(systemd, store, Path("/") / CREDENTIALS_DIRECTORY)
         self._background: set[asyncio.Task[None]] = set()
         self._is_moving = False
@@ -390,7 +389,7 @@ class Reconciler:
             if not configuration.settings_broken:
                 self._store.keep_settings(configuration.settings_text)
             self._configuration = configuration
-            self._tell_errors()
+            self._complaints.tell_errors(configuration.diagnostics)
             self._stops.settle(stopped, (file.name for file in configuration.files), good)
             self._stops.adopt(observed)
             await self._mediamtx.renew(
@@ -401,22 +400,6 @@ class Reconciler:
                 held=kept_names(good.values(), desired),
             )
         return desired, observed, allocation
-
-    def _tell_errors(self) -> None:
-        """Log each error once, when it appears."""
-        texts = {str(found): found for found in self._configuration.diagnostics}
-        for text in texts.keys() - self._told:
-            _LOG.error("%s", text, extra=journal.error_fields(texts[text]))
-        self._told = frozenset(texts)
-
-    def _tell_unkept(self) -> None:
-        """Log once of each file of our own that it cannot be read or written, and when it could be again."""
-        problems = {found.path: found for found in self._store.problems}
-        for path in sorted(problems.keys() - self._unkept):
-            _LOG.error("%s: %s", path, problems[path].message, extra=journal.unkept_fields(problems[path]))
-        for path in sorted(self._unkept - problems.keys()):
-            _LOG.info("%s could be written again", path)
-        self._unkept = frozenset(problems)
 
     async def _tidy(self, desired: Desired, observed: Observed) -> None:
         """Drop what belongs to nothing any more: secrets of units that are gone, slices of routes that are gone."""
@@ -432,5 +415,5 @@ class Reconciler:
 
     async def _show(self, desired: Desired, observed: Observed) -> None:
         self._executor.forget_mended(desired, observed)
-        self._tell_unkept()
+        self._complaints.tell_unkept(self._store.problems)
         await self._reporter.show(self._configuration, self._good, desired, observed, self._executor.problems)

@@ -17,6 +17,7 @@ LAYERS = {
     "web": 4,
     "reporter": 4,
     "request": 4,
+    "complaints": 4,
     "stops": 4,
     "reconciler": 5,
     "daemon": 6,
