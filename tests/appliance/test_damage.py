@@ -22,7 +22,6 @@ from tests.appliance.host import (
     kill_daemon,
     run,
     show,
-    state,
     status,
     wait_active,
     wait_state,
@@ -91,7 +90,7 @@ def test_a_directory_of_routes_that_cannot_be_read_stops_nothing() -> None:
         shutil.chown(CONF, "root")
     run("streamctl", "reload")
     assert incarnations(before) == before
-    assert state("good/y") == "stopped"
+    wait_state("good/y", "stopped")
 
 
 @pytest.mark.before_damage
@@ -132,8 +131,8 @@ def test_the_system_is_damaged() -> None:
 def test_what_can_run_runs_soon_after_the_daemon_starts() -> None:
     wait_running(("good", "good/x"))
     wait_active(("auto", "auto/x", "good/z"))
-    assert state("good/z") == "waiting"
-    assert state("good/y") == "stopped"
+    wait_state("good/z", "waiting")
+    wait_state("good/y", "stopped")
     assert not is_active("good/y")
     assert places(("auto", "good")) == MEMORY.read()
     failed = run("systemctl", "list-units", "--failed", "--plain", "--no-legend").stdout
@@ -163,7 +162,7 @@ def test_what_is_changed_now_is_kept_over_restarts_and_told() -> None:
         kill_daemon()
         run("streamctl", "reload", check=False)
         assert incarnations(allowed) == before
-        assert state("auto/x") == "stopped"
+        wait_state("auto/x", "stopped")
         assert places(("auto", "good")) == MEMORY.read()
         reason = errors()[f"{STATE}/stopped.json"]
         assert reason.startswith("the file cannot be written: No space left on device; ")

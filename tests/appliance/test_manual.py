@@ -18,7 +18,6 @@ from tests.appliance.host import (
     journal,
     our_units,
     run,
-    state,
     status,
     unit_of,
     wait_state,
@@ -90,7 +89,7 @@ def test_a_backup_is_made_and_restored() -> None:
     run("sh", "-e", "-c", restore)
     wait_state("a/pickup", "starved", 30)
     assert status("a")["url"] == url
-    assert state("a/x") == "stopped"
+    wait_state("a/x", "stopped")
     run("streamctl", "start", "a/x")
     wait_state("a/x", "starved", 30)
     assert Path("/root/streamd-backup.tar.gz").stat().st_mode & 0o777 == 0o600

@@ -84,7 +84,7 @@ def test_systemctl_stop_while_the_daemon_is_dead_is_noticed() -> None:
     wait_state("a/x", "stopped")
     assert is_active("a/y")
     kill_daemon()
-    assert state("a/x") == "stopped"
+    wait_state("a/x", "stopped")
 
 
 def test_a_stop_of_a_slice_is_no_operators_stop() -> None:
@@ -136,7 +136,7 @@ def test_an_output_that_leaves_the_file_and_returns_runs_again() -> None:
 def test_a_disabled_output_is_not_started_and_says_so() -> None:
     write_route("a", ROUTE.replace("[output.x]", "[output.x]\nenabled = false"))
     wait_active(("a", "a/y"))
-    assert state("a/x") == "disabled"
+    wait_state("a/x", "disabled")
     refused = run("streamctl", "start", "a/x", check=False)
     assert refused.returncode != 0
     assert "enabled = true" in refused.stderr

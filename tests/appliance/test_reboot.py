@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.appliance.boots import Memory, places, states, wait_running
-from tests.appliance.host import is_active, run, state, wait_active, wait_state, wait_until, write_route
+from tests.appliance.host import is_active, run, wait_active, wait_state, wait_until, write_route
 from tests.appliance.media import make_stream
 
 STREAM = Path("/var/tmp/stream.ts")
@@ -61,7 +61,7 @@ def test_everything_is_back_but_what_was_stopped() -> None:
     wait_active(("auto", "auto/y"))
     assert not is_active("auto/x")
     assert not is_active("late")
-    assert state("auto/x") == "stopped"
+    wait_state("auto/x", "stopped")
     assert places(("auto", "late")) == MEMORY.read()
 
 
