@@ -18,8 +18,18 @@ def _is(item: pytest.Item, *markers: str) -> bool:
     return any(item.get_closest_marker(marker) for marker in markers)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let what prepares a boot be the last before it."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--part", default="1/1", metavar="I/N", help="run one of N parts alone; a module is in one part")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep to one part, and let what prepares a boot be the last before it."""
+    part, parts = map(int, config.getoption("part").split("/"))
+    modules = sorted({item.nodeid.partition("::")[0] for item in items})
+    mine = set(modules[part - 1 :: parts])
+    chosen = [item for item in items if item.nodeid.partition("::")[0] in mine]
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = chosen
     items.sort(key=lambda item: _is(item, "before_reboot", "before_damage"))
 
 

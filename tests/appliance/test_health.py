@@ -85,6 +85,7 @@ def test_counters_belong_to_their_output_and_go_on_over_a_killed_daemon(stream: 
         assert incarnations(NAMES) == units
 
 
+@pytest.mark.once
 def test_nobody_outside_can_feed_the_progress_channel(stream: Path) -> None:
     del stream
     run("ip", "link", "add", "lan0", "type", "veth", "peer", "name", "lan1")
@@ -98,6 +99,7 @@ def test_nobody_outside_can_feed_the_progress_channel(stream: Path) -> None:
         run("ip", "link", "del", "lan0")
 
 
+@pytest.mark.once
 def test_what_is_no_report_is_passed_over(stream: Path) -> None:
     write_route("a", UDP)
     with UdpReceiver(stream, (6001,)), Sender(stream, "127.0.0.1", 5000):
@@ -116,6 +118,7 @@ def test_what_is_no_report_is_passed_over(stream: Path) -> None:
         assert status("a/udp")["state"] == "running"
 
 
+@pytest.mark.once
 def test_every_change_of_state_is_one_line_with_its_fields(stream: Path) -> None:
     write_route("a", UDP)
     with Sender(stream, "127.0.0.1", 5000):
@@ -160,6 +163,7 @@ def fill(path: Path) -> None:
                 return
 
 
+@pytest.mark.once
 def test_a_full_disk_under_the_journal_stops_no_stream_and_no_verdict(stream: Path) -> None:
     with small_journal() as place, RtmpServer() as rtmp, UdpReceiver(stream, (6001,)) as udp:
         write_route("a", UDP + RTMP)

@@ -100,6 +100,7 @@ def test_a_caller_and_a_listener_send_all_and_tell_how_the_connection_is(stream:
             assert intact(listener)
 
 
+@pytest.mark.once
 def test_counted_bytes_are_those_of_the_stream(stream: Path) -> None:
     write_route("a", INPUT + LISTENER)
     wait_state("a/listener", "starved")
@@ -111,6 +112,7 @@ def test_counted_bytes_are_those_of_the_stream(stream: Path) -> None:
         assert abs(seen - told) < 2 * PER_SECOND * 1316
 
 
+@pytest.mark.once
 def test_the_daemon_comes_and_goes_without_a_packet_lost(stream: Path) -> None:
     write_route("a", INPUT + CALLER + LISTENER)
     with (
@@ -141,6 +143,7 @@ def test_the_daemon_comes_and_goes_without_a_packet_lost(stream: Path) -> None:
         assert intact(listener)
 
 
+@pytest.mark.once
 def test_another_engine_restarts_that_output_alone(stream: Path) -> None:
     write_route("a", INPUT + UDP + CALLER.replace(ENGINE, ""))
     with (
@@ -235,6 +238,7 @@ def test_a_passphrase_needs_permission_and_is_in_the_arguments_alone(stream: Pat
     assert where <= {"_CMDLINE"}
 
 
+@pytest.mark.once
 def test_one_that_hangs_is_restarted(stream: Path) -> None:
     write_route("a", INPUT + CALLER + 'stall_timeout = "5s"\n')
     with Sender(stream, "127.0.0.1", 5000), SrtReceiver(stream, "127.0.0.1", 9000, mode="listener") as receiver:

@@ -201,6 +201,7 @@ def never_ready(tree: Path) -> None:
     repack.replace(code, "import argparse\n", "import argparse_of_the_future\n")
 
 
+@pytest.mark.once
 def test_a_version_that_sends_rtmp_otherwise_restarts_rtmp_alone(stream: Path, tmp_path: Path) -> None:
     """And an upgrade that stops half-way, or brings a daemon that does not start, touches no stream at all."""
     other = repack.changed(deb("next"), tmp_path, other_rtmp)

@@ -96,6 +96,7 @@ def test_a_role_may_what_it_says(by: dict[str, httpx.Client]) -> None:
     }
 
 
+@pytest.mark.once
 def test_polkit_has_the_last_word(by: dict[str, httpx.Client]) -> None:
     """The daemon does not believe the gateway more than the machine's administrator does."""
     write_route("a", ROUTE)
@@ -145,6 +146,7 @@ def test_inputs_and_outputs_come_change_and_go(by: dict[str, httpx.Client]) -> N
     assert "the-admin (admin, from 127.0.0.1) removed a/z" in journal("-u", SERVICE)
 
 
+@pytest.mark.once
 def test_what_a_change_would_do_is_told_beforehand(by: dict[str, httpx.Client]) -> None:
     api = by["admin"]
     assert _steps(api.post("/api/inputs?dry-run=true", json=NEW)) == {"a": "start", "a/x": "start", "a/y": "start"}
@@ -284,6 +286,7 @@ def _socket(key: str) -> Any:
     return websockets.connect("ws://127.0.0.1:8080/api/live", **{name: {"x-api-key": key}})
 
 
+@pytest.mark.once
 def test_a_websocket_tells_the_same_until_its_key_is_revoked() -> None:
     write_route("a", ROUTE)
     wait_state("a/x", "running")
@@ -320,6 +323,7 @@ async def _closed(connection: Any) -> int:
             return int(connection.close_code)
 
 
+@pytest.mark.once
 def test_a_session_of_a_browser(by: dict[str, httpx.Client]) -> None:
     key = add_key("person", "operator")
     with client() as browser:

@@ -23,8 +23,8 @@ AT_ONCE = 3
 END_LIMIT = 30.0
 """Seconds that a lane has to end and clean up when it is asked to."""
 
-EACH, ONCE = "each", "once"
-"""What is tested on every suite, and what is the same on all of them."""
+EACH, ONCE = "each", ("once-1", "once-2")
+"""What is tested on every suite, and what is the same on all of them, in parts of about the same length."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ def lanes(suites: Sequence[str]) -> list[Lane]:
     """Return the lanes of all tests on some suites, the longest first."""
     first = suites[0]
     each = [Lane(suite, ("lane", suite, EACH)) for suite in suites]
-    return [*each, Lane(f"{first}-{ONCE}", ("lane", first, ONCE)), Lane("host", ("unit", "--remaining"))]
+    once = [Lane(f"{first}-{part}", ("lane", first, part)) for part in ONCE]
+    return [*each, *once, Lane("host", ("unit", "--remaining"))]
 
 
 def run_lanes(

@@ -153,13 +153,14 @@ class Stages:
         results.append(self.pytest(appliance, f"{suite}: tests of the damaged system", arguments, APPLIANCE_LIMIT))
         return results
 
-    def once(self, suite: str) -> bool:
-        """Run what is the same on every suite; return whether all passed."""
-        self.self_test(suite)
+    def once(self, suite: str, number: int, parts: int) -> bool:
+        """Run one part of what is the same on every suite; return whether all passed."""
+        if number == 1:
+            self.self_test(suite)
         with self.appliance(suite) as appliance:
             self.boot(appliance, f"{suite}: boot")
-            arguments = ["tests/appliance", "-v", "--durations=15", "-m", "once"]
-            return self.pytest(appliance, f"{suite}: tests that run once", arguments, APPLIANCE_LIMIT)
+            arguments = ["tests/appliance", "-v", "--durations=15", "-m", "once", f"--part={number}/{parts}"]
+            return self.pytest(appliance, f"{suite}: tests that run once, part {number}", arguments, APPLIANCE_LIMIT)
 
     def script(self, suite: str, path: str, limit: float, *arguments: str) -> int:
         """Run a script of the tree on a freshly booted appliance and return its exit status."""
