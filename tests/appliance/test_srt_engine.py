@@ -246,7 +246,8 @@ def test_one_that_hangs_is_restarted(stream: Path) -> None:
         before = incarnation("a/caller")
         os.kill(before.pid, signal.SIGSTOP)
         wait_until(lambda: incarnation("a/caller") not in (before, type(before)(0, before.invocation)), 40, "a new one")
-        assert "it sends nothing, and its input gives" in status("a/caller")["last-error"]
+        told = "it sends nothing, and its input gives"
+        wait_until(lambda: told in status("a/caller")["last-error"], 10, "it is told why")
         wait_state("a/caller", "running", 40)
         receiver.reset()
         receiver.wait_for(PER_SECOND)
