@@ -113,14 +113,9 @@ def state(address: str) -> str:
 
 
 def wait_state(address: str, wanted: str, seconds: float = 20) -> Any:
-    """Wait for a state, and return what `streamctl status --json` says then."""
-
-    def probe() -> Any:
-        found = status(address) if state(address) == wanted else None
-        return found if found and found["state"] == wanted else None
-
+    """Wait for a state, and return what `streamctl status --json` says soon after."""
     try:
-        return wait_until(probe, seconds, f"{address} is {wanted}")
+        return wait_until(lambda: state(address) == wanted and status(address), seconds, f"{address} is {wanted}")
     except AssertionError as error:
         raise AssertionError(f"{error}; it is {status(address)}") from None
 

@@ -226,7 +226,7 @@ def test_everything_can_be_done_with_the_keyboard(page: Browser, key: str) -> No
     page.click("#dialog-do")
     page.wait_closed()
     page.wait_text('tr[data-key="a/x"]', "stopped")
-    assert page.script("return document.activeElement.tagName") == "BUTTON", "the focus comes back"
+    wait_until(lambda: page.script("return document.activeElement.tagName") == "BUTTON", 10, "the focus comes back")
 
 
 def test_it_says_when_it_has_lost_its_connection(page: Browser, key: str) -> None:

@@ -360,6 +360,9 @@ document.addEventListener("pointerdown", (event) => {
   if (!event.target.closest("button, dialog")) held = "";
 });
 
+// The button may have gone while its dialog was open.
+at("dialog").addEventListener("close", keepFocus);
+
 at("search").addEventListener("input", draw);
 at("filter").addEventListener("change", draw);
 enter();
