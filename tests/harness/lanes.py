@@ -19,7 +19,7 @@ from tests.harness.command import HarnessError, say
 from tests.harness.host import Cache
 
 AT_ONCE = 2
-"""Machines that run side by side. With three, more tests met limits of time that are not their subject."""
+"""Machines that run side by side. Three keep two processors so busy that some tests meet limits of time."""
 END_LIMIT = 30.0
 """Seconds that a lane has to end and clean up when it is asked to."""
 
