@@ -46,7 +46,7 @@ START = f"/usr/bin/ffmpeg -nostdin -hide_banner -nostats {REPORT} -loglevel leve
 LISTENER_START = START.replace("level+warning", "level+verbose")
 QUIET_START = f"/usr/bin/ffmpeg -nostdin -hide_banner -nostats {REPORT} -loglevel fatal"
 RELAY_OUT = "udp://239.255.0.1:20000?pkt_size=1316&ttl=0&localaddr=127.0.0.1"
-RELAY_IN = "udp://239.255.0.1:20000?localaddr=127.0.0.1&buffer_size=2097152&fifo_size=8192&overrun_nonfatal=1"
+RELAY_IN = "udp://239.255.0.1:20000?localaddr=127.0.0.1&buffer_size=4194304&fifo_size=0"
 BUFFERS = "buffer_size=2097152&fifo_size=27888&overrun_nonfatal=1"
 RAW = f"-f data -raw_packet_size 1316 -i {RELAY_IN} -map 0 -c copy"
 REMUX = (
