@@ -255,6 +255,15 @@ class Hooks:
 NO_HOOKS: Final = Hooks()
 
 
+def default_relay(source: Source) -> Relay:
+    """Return the relay of a route that names none.
+
+    What is published is at MediaMTX already: read there it costs an ingest less, and a codec that MPEG-TS cannot carry
+    gets through. Everything else has nothing to gain from MediaMTX, and outputs that outlive it to lose.
+    """
+    return Relay.MEDIAMTX if isinstance(source, PublishSource) else Relay.DIRECT
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """One input and its outputs, from one file."""

@@ -12,7 +12,7 @@ from streamd.route.fields import Report, Table
 from streamd.route.hooks import HOOK_KEYS, parse_hooks
 from streamd.route.mask import ShownLines
 from streamd.route.merge import Merged, merge_documents
-from streamd.route.model import Engine, Output, PullSource, Relay, Route, Settings
+from streamd.route.model import Engine, Output, PullSource, Relay, Route, Settings, default_relay
 from streamd.route.name import NAME_PATTERN
 from streamd.route.publish import NEVER_PATHS
 from streamd.route.scanner import KeyPath, dotted
@@ -112,13 +112,14 @@ def _route(report: Report, name: str, settings: Settings) -> Route | None:
     table = Table(report, (), report.document.data)
     description = table.text("description") or ""
     enabled = table.boolean("enabled")
-    relay = table.choice("relay", Relay)
-    if relay is Relay.MEDIAMTX and name in NEVER_PATHS:
+    chosen = table.choice("relay", Relay)
+    if chosen is Relay.MEDIAMTX and name in NEVER_PATHS:
         table.wrong("relay", f"a route that MediaMTX relays must not be called {name}, which MediaMTX takes for any")
     input_table = table.table("input", instead="[input] and its keys below")
     if not table.has("input"):
         table.missing("input", 'missing, write [input] and url = "udp://0.0.0.0:5000" below it')
     parsed = parse_input(input_table, settings, name) if input_table is not None else None
+    relay = chosen or (default_relay(parsed.source) if parsed else Relay.DIRECT)
     output_table = table.table("output", instead="[output.NAME]")
     outputs = _outputs(output_table, settings) if output_table is not None else ()
     hooks = parse_hooks(table.table("hooks", instead="[hooks] and its keys below"))
@@ -141,7 +142,7 @@ def _route(report: Report, name: str, settings: Settings) -> Route | None:
         outputs=outputs,
         description=description,
         enabled=enabled is not False,
-        relay=relay or Relay.DIRECT,
+        relay=relay,
         hooks=hooks,
     )
 

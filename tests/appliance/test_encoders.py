@@ -21,7 +21,7 @@ UNIT = "streamd-mediamtx.service"
 OPEN = '[mediamtx]\nrtmp = "127.0.0.1:1935"\nsrt = "127.0.0.1:8890"\nwebrtc = "127.0.0.1:8889"\n'
 USER, PASSWORD = "studio", "quiet-otter"
 PUBLISHED = f'[input]\nurl = "publish:"\nuser = "{USER}"\npassword = {{ credential = "pub" }}\n'
-RELAYED = 'relay = "mediamtx"\n'
+DIRECT = 'relay = "direct"\n'
 SECRET = f"{USER}:{PASSWORD}"
 
 PICTURE = (
@@ -143,7 +143,7 @@ def wait_open(*names: str) -> None:
 @needs_mediamtx
 @pytest.mark.usefixtures("_open")
 def test_it_publishes_by_rtmp_srt_and_rtsp() -> None:
-    routes = {"rtmp": "", "srt": RELAYED, "rtsp": ""}
+    routes = {"rtmp": DIRECT, "srt": "", "rtsp": DIRECT}
     outputs = [f"{name}/x" for name in routes]
     for number, (name, relay) in enumerate(routes.items(), 1):
         write_route(name, relay + PUBLISHED + output(number))
@@ -196,7 +196,7 @@ def whip(video: str, scheme: str) -> Iterator[subprocess.Popen[str]]:
 @needs_mediamtx
 @pytest.mark.usefixtures("_open", "_lan")
 def test_it_publishes_by_whip_what_a_transport_stream_carries() -> None:
-    write_route("a", PUBLISHED + output(1))
+    write_route("a", DIRECT + PUBLISHED + output(1))
     wait_open("a")
     with whip("h264", "Basic") as process:
         wait_state("a", "running", 30)
@@ -211,8 +211,8 @@ def test_it_publishes_by_whip_what_a_transport_stream_carries() -> None:
 @pytest.mark.usefixtures("_open", "_lan")
 def test_it_publishes_by_whip_what_no_transport_stream_carries() -> None:
     target = f'[output.x]\nurl = "rtsp://{USER}:{PASSWORD}@127.0.0.1:8554/b"\nallow_visible_password = true\n'
-    write_route("a", RELAYED + PUBLISHED + target)
-    write_route("b", RELAYED + PUBLISHED)
+    write_route("a", PUBLISHED + target)
+    write_route("b", PUBLISHED)
     wait_open("a", "b")
     with whip("vp8", "Bearer") as process:
         for address in ("a", "a/x", "b"):

@@ -32,6 +32,7 @@ UNIT = "streamd-mediamtx.service"
 OPEN = '[mediamtx]\nrtmp = "127.0.0.1:1935"\nsrt = "127.0.0.1:8890"\n'
 PASSWORD = "do-not-tell-4711"
 ROUTE = """\
+relay = "direct"
 [input]
 url = "publish:"
 user = "studio"

@@ -147,8 +147,8 @@ def encoder(*codecs: str) -> Iterator[None]:
 
 def test_what_no_transport_stream_carries_is_published_and_sent_on() -> None:
     target = f'[output.x]\nurl = "rtsp://studio:{PASSWORD}@127.0.0.1:8554/b"\nallow_visible_password = true\n'
-    write_route("a", RELAYED + PUBLISHED + target)
-    write_route("b", RELAYED + PUBLISHED)
+    write_route("a", PUBLISHED + target)
+    write_route("b", PUBLISHED)
     wait_state("a", "waiting", 30)
     with encoder("-c:v", "libvpx", "-deadline", "realtime", "-c:a", "libopus"):
         for address in ("a", "a/x", "b"):
