@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from streamd import __version__
-from streamd.bus.control import NotFoundError
+from streamd.bus.control import FEW, NotFoundError
 from streamd.host import journal
 from streamd.host.accounting import Usage, usage
 from streamd.host.confd import Configuration
@@ -153,8 +153,9 @@ class Reporter:
             if address not in known:
                 raise NotFoundError(f'there is no {"output" if "/" in address else "route"} "{address}"')
         wanted = [known[address] for address in dict.fromkeys(addresses)] if addresses else list(known.values())
+        units = [address.unit for address in wanted]
         # Some files to read for each of them.
-        used = await asyncio.to_thread(usage, [address.unit for address in wanted])
+        used = usage(units) if len(units) <= FEW else await asyncio.to_thread(usage, units)
         found = []
         for number, each in enumerate(wanted, 1):
             found.append(self._counters(each, used.get(each.unit, _NOTHING_USED), self.losses.counted(each.unit)))

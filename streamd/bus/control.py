@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from streamd.plan.status import LogLine, Moving, Statistics, Status, StepView
 from streamd.plan.viewers import MediaView
 from streamd.route.change import Change
 from streamd.route.diagnostic import Diagnostic
+
+FEW: Final = 8
+"""Statistics of so many are counted at once: to hand their files to a thread takes longer than to read them."""
 
 
 class ControlError(Exception):

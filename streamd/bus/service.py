@@ -9,7 +9,7 @@ from typing import Any, Final
 from streamd.bus.call import Call, CallError, Handler, quoted, take_options
 from streamd.bus.changes import change_handlers
 from streamd.bus.connection import Connection
-from streamd.bus.control import Control, NotFoundError
+from streamd.bus.control import FEW, Control, NotFoundError
 from streamd.bus.dispatch import Dispatcher
 from streamd.bus.document import (
     Document,
@@ -198,6 +198,8 @@ class Service:
             for address in asked:
                 if address not in self._known:
                     raise NotFoundError(f"there is no {'output' if '/' in address else 'route'} {quoted(address)}")
+            if len(asked) <= FEW:
+                return await _marshalled(await self._control.statistics(asked))
             # Files are read for each in a thread: one at a time, however many ask, so that others get theirs.
             async with self._counting:
                 return await _marshalled(await self._control.statistics(asked))
