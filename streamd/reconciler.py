@@ -5,29 +5,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Final, TypedDict
+from typing import Final
 
 from streamd.bus.control import BusyError, ControlError, InvalidConfigurationError
 from streamd.complaints import Complaints
 from streamd.host import notify
-from streamd.host.confd import CREDENTIALS_DIRECTORY, Configuration, Reader
-from streamd.host.credentials import drop_presets, publishers, set_credential
+from streamd.host.confd import CREDENTIALS_DIRECTORY
+from streamd.host.credentials import drop_presets, set_credential
 from streamd.host.editor import Editor
-from streamd.host.engine import srt_live_transmit_problem
 from streamd.host.executor import RETRY, Executor
 from streamd.host.logs import LogError, last_lines
 from streamd.host.mediamtx import SERVICE, MediaMtx, api_password
-from streamd.host.network import interface_addresses, udp_ports_in_use
 from streamd.host.store import Store
 from streamd.host.systemd import Systemd, SystemdError
 from streamd.host.vitals import Ward
 from streamd.plan.address import Address, route_slice
-from streamd.plan.allocation import Allocation, allocate
 from streamd.plan.arrival import arrived, waiting
-from streamd.plan.desired import Desired, HostFacts, desire
-from streamd.plan.mediamtx import fetched_by, kept_names, paths_of, published_to
+from streamd.plan.desired import Desired
 from streamd.plan.observed import Observed
 from streamd.plan.pace import Pace
 from streamd.plan.plan import plan
@@ -38,21 +34,14 @@ from streamd.reporter import Reporter
 from streamd.request import raise_problems, refuse_what_cannot_run, refused, resolve
 from streamd.route.change import Change, Refusal
 from streamd.route.diagnostic import Diagnostic
-from streamd.route.document import Document
-from streamd.route.model import NO_HOOKS, Hooks, Route, Settings
+from streamd.route.model import NO_HOOKS, Hooks, Settings
 from streamd.route.parse import parse_route
-from streamd.route.settings import parse_settings
 from streamd.stops import Stops
+from streamd.survey import Survey
 
 _LOG: Final = logging.getLogger(__name__)
 
 _NONE: Final[Mapping[str, str]] = {}
-
-
-class _Circumstances(TypedDict):
-    incumbents: Mapping[str, Route]
-    ports: Mapping[str, int]
-    last_settings: Settings | None
 
 
 class Reconciler:
@@ -65,18 +54,11 @@ class Reconciler:
         self._stops = Stops(store)
         self._ward = ward
         self._reporter = Reporter(systemd, store, ward, publish)
-        key = store.digest_key()
-        self._reader = Reader("/", key)
-        self._mediamtx = MediaMtx(api_password(key))
+        self._mediamtx = MediaMtx(api_password(store.digest_key()))
+        self._complaints = Complaints()
+        self._survey = Survey(systemd, store, self._stops, self._mediamtx, self._complaints)
         self._editor = Editor("/")
         self._lock = asyncio.Lock()
-        self._good: dict[str, Route] = {}
-        self._settings: Settings | None = None
-        before, errors = parse_settings("", store.settings)
-        self._last_settings = before if store.settings and not errors else None
-        """Those of the daemon before, for as long as streamd.toml is broken; another version may not know them."""
-        self._configuration = Configuration()
-        self._complaints = Complaints()
         self._executor = Executor(systemd, store, Path("/") / CREDENTIALS_DIRECTORY)
         self._background: set[asyncio.Task[None]] = set()
         self._is_moving = False
@@ -94,13 +76,13 @@ class Reconciler:
 
     def hooks(self, route: str) -> Hooks:
         """Return what is to be called for a route, also for one that has never had a good definition."""
-        good = self._good.get(route)
-        return (good.hooks if good else NO_HOOKS).over((self._settings or Settings()).hooks)
+        good = self._survey.good.get(route)
+        return (good.hooks if good else NO_HOOKS).over((self._survey.settings or Settings()).hooks)
 
     async def adopt(self) -> None:
         """Read the files and find what runs, without changing anything. Raises: SystemdError."""
         async with self._lock:
-            desired, observed, _allocation = await self._look(remember=True)
+            desired, observed, _allocation = await self._survey.look(remember=True)
             await self._show(desired, observed)
 
     async def reconcile(self) -> None:
@@ -165,7 +147,7 @@ class Reconciler:
         """Read all files again and return what a reload would do, without doing it."""
         async with self._lock:
             try:
-                desired, observed, _allocation = await self._look(remember=False)
+                desired, observed, _allocation = await self._survey.look(remember=False)
             except SystemdError as error:
                 raise BusyError(str(error)) from error
             return tuple(step.view for step in plan(desired, observed))
@@ -173,12 +155,12 @@ class Reconciler:
     async def plan_change(self, change: Change) -> tuple[StepView, ...]:
         """Read all files again and return what a change would do, without making it. Raises: ControlError."""
         async with self._lock:
-            result = await asyncio.to_thread(self._editor.suppose, change, **self._circumstances())
+            result = await asyncio.to_thread(self._editor.suppose, change, **self._survey.circumstances())
             if isinstance(result, Refusal):
                 raise refused(result)
             try:
                 supposed = {result.route: result.pieces}
-                desired, observed, _allocation = await self._look(remember=False, suppose=supposed)
+                desired, observed, _allocation = await self._survey.look(remember=False, suppose=supposed)
             except SystemdError as error:
                 raise BusyError(str(error)) from error
             return tuple(step.view for step in plan(desired, observed))
@@ -195,7 +177,7 @@ class Reconciler:
 
     def check(self, path: str, text: str) -> tuple[Diagnostic, ...]:
         """Return what is wrong with the text of a route file by itself. Pure, so it may be called in a thread."""
-        return parse_route(path, text, self._settings or Settings()).diagnostics
+        return parse_route(path, text, self._survey.settings or Settings()).diagnostics
 
     async def start(self, address: str, *, wait: bool) -> None:
         """Start what is stopped, and forget that an operator stopped it. Raises: ControlError."""
@@ -245,7 +227,7 @@ class Reconciler:
         """Change the configuration on disk and carry out what follows. Raises: ControlError."""
         async with self._lock:
             # It reads, writes and waits for the disk: nobody else is to notice.
-            result = await asyncio.to_thread(self._editor.apply, change, **self._circumstances())
+            result = await asyncio.to_thread(self._editor.apply, change, **self._survey.circumstances())
         if isinstance(result, Refusal):
             raise refused(result)
         await self._carry_out()
@@ -315,7 +297,7 @@ class Reconciler:
         return [found for found in addresses if found.unit in observed.units and observed.units[found.unit].is_up]
 
     async def _reconcile(self, forced: Mapping[str, str] = _NONE, slow: Collection[str] = ()) -> None:
-        desired, observed, allocation = await self._look(remember=True)
+        desired, observed, allocation = await self._survey.look(remember=True)
         self._store.keep_allocation(allocation)
         steps = plan(desired, observed, forced=forced, unsettled=self._ward.unsettled())
         self._is_moving = any(step.is_put_off for step in steps)
@@ -325,87 +307,11 @@ class Reconciler:
         await self._tidy(desired, observed)
         await self._show(desired, observed)
 
-    def _circumstances(self) -> _Circumstances:
-        """Return what a change is judged by."""
-        return {
-            "incumbents": dict(self._good),
-            "ports": self._store.allocation.ports,
-            "last_settings": self._settings,
-        }
-
-    async def _look(
-        self, *, remember: bool, suppose: Mapping[str, Sequence[Document]] | None = None
-    ) -> tuple[Desired, Observed, Allocation]:
-        """Read the files and look at systemd.
-
-        Args:
-            remember: what was found becomes what is gone by from now on.
-            suppose: as for Reader.read.
-        """
-        configuration = self._reader.read(
-            incumbents=self._good,
-            ports=self._store.allocation.ports,
-            last_settings=self._settings or self._last_settings,
-            suppose=suppose,
-        )
-        observed = await self._systemd.observe()
-        stopped = self._stops.seen(observed, remember=remember)
-        there = {address.route for address in map(Address.of_unit, observed.units) if address}
-        known = there | self._good.keys() | {address.partition("/")[0] for address in stopped}
-        configuration = configuration.with_missing(known)
-        good = {
-            file.name: route
-            for file in configuration.files
-            if (route := file.route or self._good.get(file.name)) is not None
-        }
-        # A port that is in use by the route's own input has gone to nobody else.
-        listening = {name for name in good if (unit := observed.units.get(Address(name).unit)) and unit.is_up}
-        returning = good.keys() - self._good.keys() - listening if self._settings else ()
-        allocation = allocate(
-            self._store.allocation,
-            good.values(),
-            configuration.settings,
-            udp_ports_in_use(),
-            returning=returning,
-        )
-        desired = desire(
-            good.values(),
-            allocation=allocation,
-            settings=configuration.settings,
-            facts=HostFacts(
-                digests=configuration.credentials.digests,
-                plain=configuration.credentials.plain,
-                interfaces=interface_addresses(),
-                mediamtx=(await self._mediamtx.probe()).problem,
-                mediamtx_copies=self._mediamtx.installed.copies_problem,
-                srt_live_transmit=srt_live_transmit_problem(),
-            ),
-            stopped=stopped,
-            held={file.name for file in configuration.files if file.name not in good},
-        )
-        if remember:
-            self._good = good
-            self._settings = configuration.settings
-            if not configuration.settings_broken:
-                self._store.keep_settings(configuration.settings_text)
-            self._configuration = configuration
-            self._complaints.tell_errors(configuration.diagnostics)
-            self._stops.settle(stopped, (file.name for file in configuration.files), good)
-            self._stops.adopt(observed)
-            await self._mediamtx.renew(
-                paths_of(good.values(), desired, allocation.groups),
-                configuration.settings,
-                publishers=publishers(published_to(good.values(), desired), Path("/") / CREDENTIALS_DIRECTORY),
-                fetched=fetched_by(good.values(), desired, observed),
-                held=kept_names(good.values(), desired),
-            )
-        return desired, observed, allocation
-
     async def _tidy(self, desired: Desired, observed: Observed) -> None:
         """Drop what belongs to nothing any more: secrets of units that are gone, slices of routes that are gone."""
         drop_presets(desired.units.keys() | observed.units.keys())
         used = {route_slice(address.route) for address in map(Address.of_unit, observed.units) if address}
-        used |= {route_slice(file.name) for file in self._configuration.files}
+        used |= {route_slice(file.name) for file in self._survey.configuration.files}
         for name, unit in observed.slices.items():
             if name.startswith("streamd-") and name not in used and unit.is_up:
                 try:
@@ -416,4 +322,6 @@ class Reconciler:
     async def _show(self, desired: Desired, observed: Observed) -> None:
         self._executor.forget_mended(desired, observed)
         self._complaints.tell_unkept(self._store.problems)
-        await self._reporter.show(self._configuration, self._good, desired, observed, self._executor.problems)
+        await self._reporter.show(
+            self._survey.configuration, self._survey.good, desired, observed, self._executor.problems
+        )

@@ -19,9 +19,10 @@ LAYERS = {
     "request": 4,
     "complaints": 4,
     "stops": 4,
-    "reconciler": 5,
-    "daemon": 6,
-    "": 7,
+    "survey": 5,
+    "reconciler": 6,
+    "daemon": 7,
+    "": 8,
 }
 """What may import what: the higher the lower. Of the two edges, host may use the bus's connection, not the reverse."""
 

@@ -1,0 +1,132 @@
+"""The survey: what the files say and what systemd has, and what should run by that. It changes nothing that runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TypedDict
+
+from streamd.complaints import Complaints
+from streamd.host.confd import CREDENTIALS_DIRECTORY, Configuration, Reader
+from streamd.host.credentials import publishers
+from streamd.host.engine import srt_live_transmit_problem
+from streamd.host.mediamtx import MediaMtx
+from streamd.host.network import interface_addresses, udp_ports_in_use
+from streamd.host.store import Store
+from streamd.host.systemd import Systemd
+from streamd.plan.address import Address
+from streamd.plan.allocation import Allocation, allocate
+from streamd.plan.desired import Desired, HostFacts, desire
+from streamd.plan.mediamtx import fetched_by, kept_names, paths_of, published_to
+from streamd.plan.observed import Observed
+from streamd.route.document import Document
+from streamd.route.model import Route, Settings
+from streamd.route.settings import parse_settings
+from streamd.stops import Stops
+
+
+class Circumstances(TypedDict):
+    """What a change is judged by."""
+
+    incumbents: Mapping[str, Route]
+    ports: Mapping[str, int]
+    last_settings: Settings | None
+
+
+class Survey:
+    """Looks at files and systemd, and holds what is gone by until it looks again."""
+
+    def __init__(
+        self, systemd: Systemd, store: Store, stops: Stops, mediamtx: MediaMtx, complaints: Complaints
+    ) -> None:
+        """Take the edges, and what is told of what it finds."""
+        self._systemd = systemd
+        self._store = store
+        self._stops = stops
+        self._mediamtx = mediamtx
+        self._complaints = complaints
+        self._reader = Reader("/", store.digest_key())
+        self.good: dict[str, Route] = {}
+        """The good definition of each route that has one."""
+        self.settings: Settings | None = None
+        """None before the first look."""
+        self.configuration = Configuration()
+        before, errors = parse_settings("", store.settings)
+        self._last_settings = before if store.settings and not errors else None
+        """Those of the daemon before, for as long as streamd.toml is broken; another version may not know them."""
+
+    def circumstances(self) -> Circumstances:
+        """Return what a change is judged by."""
+        return {
+            "incumbents": dict(self.good),
+            "ports": self._store.allocation.ports,
+            "last_settings": self.settings,
+        }
+
+    async def look(
+        self, *, remember: bool, suppose: Mapping[str, Sequence[Document]] | None = None
+    ) -> tuple[Desired, Observed, Allocation]:
+        """Read the files and look at systemd. Raises: SystemdError.
+
+        Args:
+            remember: what was found becomes what is gone by from now on.
+            suppose: as for Reader.read.
+        """
+        configuration = self._reader.read(
+            incumbents=self.good,
+            ports=self._store.allocation.ports,
+            last_settings=self.settings or self._last_settings,
+            suppose=suppose,
+        )
+        observed = await self._systemd.observe()
+        stopped = self._stops.seen(observed, remember=remember)
+        there = {address.route for address in map(Address.of_unit, observed.units) if address}
+        known = there | self.good.keys() | {address.partition("/")[0] for address in stopped}
+        configuration = configuration.with_missing(known)
+        good = {
+            file.name: route
+            for file in configuration.files
+            if (route := file.route or self.good.get(file.name)) is not None
+        }
+        # A port that is in use by the route's own input has gone to nobody else.
+        listening = {name for name in good if (unit := observed.units.get(Address(name).unit)) and unit.is_up}
+        returning = good.keys() - self.good.keys() - listening if self.settings else ()
+        allocation = allocate(
+            self._store.allocation,
+            good.values(),
+            configuration.settings,
+            udp_ports_in_use(),
+            returning=returning,
+        )
+        desired = desire(
+            good.values(),
+            allocation=allocation,
+            settings=configuration.settings,
+            facts=HostFacts(
+                digests=configuration.credentials.digests,
+                plain=configuration.credentials.plain,
+                interfaces=interface_addresses(),
+                mediamtx=(await self._mediamtx.probe()).problem,
+                mediamtx_copies=self._mediamtx.installed.copies_problem,
+                srt_live_transmit=srt_live_transmit_problem(),
+            ),
+            stopped=stopped,
+            held={file.name for file in configuration.files if file.name not in good},
+        )
+        if remember:
+            self.good = good
+            self.settings = configuration.settings
+            if not configuration.settings_broken:
+                self._store.keep_settings(configuration.settings_text)
+            self.configuration = configuration
+            self._complaints.tell_errors(configuration.diagnostics)
+            self._stops.settle(stopped, (file.name for file in configuration.files), good)
+            self._stops.adopt(observed)
+            await self._mediamtx.renew(
+                paths_of(good.values(), desired, allocation.groups),
+                configuration.settings,
+                publishers=publishers(published_to(good.values(), desired), Path("/") / CREDENTIALS_DIRECTORY),
+                fetched=fetched_by(good.values(), desired, observed),
+                held=kept_names(good.values(), desired),
+            )
+        return desired, observed, allocation
