@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Coroutine, Sequence
@@ -15,6 +16,7 @@ from typing import Any, Final
 
 from streamd.bus.connection import BusError, Connection, Message, Variant
 from streamd.plan.address import Address
+from streamd.plan.known import Known
 from streamd.plan.observed import Details, Observed, ObservedUnit
 from streamd.plan.status import UnitStatus
 from streamd.plan.unit import RESTART_STEPS_SINCE, UNIT_PATTERNS, Property
@@ -32,6 +34,12 @@ _CALL_SECONDS: Final = 90.0
 _JOB_SECONDS: Final = 120.0
 _PARALLEL: Final = 16
 """Calls under way at once; the bus allows 128 pending replies a connection."""
+_STARTS: Final = max(8, 2 * (os.cpu_count() or 1))
+"""Units that are being started at once, up to the end of their jobs. Each sets up its sandbox in a process of its own:
+of hundreds at a time, on few processors, the last took longer than systemd waits for it, and failed."""
+_STOPS: Final = 50
+"""Units that are being stopped at once: Linux 6.18 hung for good when some thousand sandboxed processes ended together,
+each with its socket filters to free."""
 _NUDGE_SECONDS: Final = 1.0
 """An FFmpeg blocked in a call ignores one SIGTERM and ends at the second."""
 _RECENT_JOBS: Final = 4096
@@ -55,12 +63,14 @@ class Systemd:
         self._connection = connection
         self._on_change = on_change
         self._slots = asyncio.Semaphore(_PARALLEL)
+        self._starts = asyncio.Semaphore(_STARTS)
+        self._stops = asyncio.Semaphore(_STOPS)
         self._waiting: dict[str, asyncio.Future[str]] = {}
         self._ended: OrderedDict[str, str] = OrderedDict()
         self._nudges: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._reloading = False
-        self._details: dict[str, Details] = {}
+        self._known = Known()
         self._endings: dict[str, Details] = {}
         self.version = 0
         """systemd's version, such as 257."""
@@ -95,6 +105,10 @@ class Systemd:
     async def start(self, name: str, properties: Sequence[Property]) -> None:
         """Start a transient unit and wait for its job. Raises: SystemdError."""
         packed: Variants = [[key, Variant(signature, value)] for key, signature, value in properties]
+        async with self._starts:
+            await self._start(name, packed)
+
+    async def _start(self, name: str, packed: Variants) -> None:
         for last_try in (False, False, True):
             try:
                 await self._job(name, "StartTransientUnit", "ssa(sv)a(sa(sv))", [name, "fail", packed, []])
@@ -116,7 +130,8 @@ class Systemd:
 
     async def stop(self, name: str) -> None:
         """Stop a unit, see to it that a blocked FFmpeg ends, and wait for the job. Raises: SystemdError."""
-        await self._job(name, "StopUnit", "ss", [name, "replace"])
+        async with self._stops:
+            await self._job(name, "StopUnit", "ss", [name, "replace"])
 
     async def restart_service(self, name: str) -> bool:
         """Restart a service that is active and wait for the job; tell whether it was. Raises: SystemdError."""
@@ -136,16 +151,13 @@ class Systemd:
             await self._call("ResetFailedUnit", "s", [name])
         except SystemdError as error:
             _LOG.debug("%s: %s", name, error)
-        self._details.pop(name, None)
+        self._known.changed(name)
 
     async def details(self, units: Collection[ObservedUnit]) -> dict[str, Details]:
         """Return what systemd tells of each unit. Only units that changed since the last call are asked for."""
-        for gone in self._details.keys() - {unit.name for unit in units}:
-            del self._details[gone]
-        asked = [unit for unit in units if unit.name not in self._details]
-        for unit, found in zip(asked, await asyncio.gather(*map(self._detail, asked)), strict=True):
-            self._details[unit.name] = found
-        return dict(self._details)
+        asked = self._known.missing(units)
+        found = await asyncio.gather(*map(self._detail, asked))
+        return self._known.learn({unit.name: details for unit, details in zip(asked, found, strict=True)})
 
     def take_endings(self) -> dict[str, Details]:
         """Return the details of units at the moment when their processes had ended, since the last call.
@@ -157,10 +169,11 @@ class Systemd:
 
     async def _look_at_ending(self, name: str) -> None:
         detail = await self._detail(ObservedUnit(name=name, active="activating", sub=_WAITS))
-        if detail.sub == _WAITS:
+        if detail is not None and detail.sub == _WAITS:
             self._endings[name] = detail
 
-    async def _detail(self, unit: ObservedUnit) -> Details:
+    async def _detail(self, unit: ObservedUnit) -> Details | None:
+        """Return what systemd tells of a unit, None where it does not, as of one that is gone."""
         path = _unit_path(unit.name)
 
         async def service(name: str) -> Any:  # noqa: ANN401
@@ -190,8 +203,9 @@ class Systemd:
                 ran=await self._ran(path),
                 next_try=since + await self._next_wait(path) if sub == _WAITS else 0,
             )
-        except SystemdError:
-            return Details(status=UnitStatus(unit=unit.name))
+        except SystemdError as error:
+            _LOG.debug("%s: %s", unit.name, error)
+            return None
 
     async def _sub_and_invocation(self, path: str) -> tuple[str, str]:
         """Return both of the same moment: before systemd 254 a unit that waits goes from one invocation to the next."""
@@ -269,7 +283,7 @@ class Systemd:
             self._on_manager_signal(message)
         elif message.interface == _PROPERTIES and _OUR_PATH.match(message.path):
             name = unit_name(message.path)
-            self._details.pop(name, None)
+            self._known.changed(name)
             active, sub = message.body[1].get("ActiveState"), message.body[1].get("SubState")
             if active is not None:
                 self._watch_stop(name, str(active.value))
@@ -295,7 +309,7 @@ class Systemd:
             if not self._reloading:
                 self._on_change()
         elif message.member == "UnitRemoved" and not self._reloading and str(message.body[0]).startswith("streamd"):
-            self._details.pop(message.body[0], None)
+            self._known.changed(message.body[0])
             self._watch_stop(message.body[0], "inactive")
             self._on_change()
 
