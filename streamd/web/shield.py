@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,15 +15,26 @@ _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
+_HOST: Final = re.compile(r"([A-Za-z0-9.-]{1,253})(?::[0-9]{1,5})?")
+"""Of what a Host header may be, what a policy can name: it knows no address of IPv6."""
 HEADERS: Final = (
-    (b"content-security-policy", _POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
-"""Of every answer."""
+"""Of every answer, besides the policy."""
+
+
+def policy(host: str) -> str:
+    """Return the Content-Security-Policy for whoever came by this Host header.
+
+    MediaMTX shows a route on another port of the same host: that may be framed, and nothing else.
+    """
+    found = _HOST.fullmatch(host)
+    framed = f"http://{found[1]}:*" if found else "'none'"
+    return f"{_POLICY}; frame-src {framed}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +61,7 @@ class Shield:
         if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
-        sender = _Sender(send)
+        sender = _Sender(send, policy(headers_of(scope["headers"]).get("host", "")))
         try:
             self._check_head(scope)
             if scope["type"] == "http":
@@ -111,13 +123,14 @@ class _Receiver:
 class _Sender:
     """Adds headers."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, policy_text: str) -> None:
         self._send = send
+        self._headers = ((b"content-security-policy", policy_text.encode()), *HEADERS)
         self.begun = False
 
     async def send(self, message: Message) -> None:
         """Send a part of the answer."""
         if message["type"] in {"http.response.start", "websocket.accept"}:
-            message = {**message, "headers": [*message.get("headers", ()), *HEADERS]}
+            message = {**message, "headers": [*message.get("headers", ()), *self._headers]}
         self.begun = True
         await self._send(message)

@@ -112,6 +112,15 @@ class Browser:
     def wait_closed(self) -> None:
         wait_until(lambda: not self.script("return document.getElementById('dialog').open"), 20, "the dialog is closed")
 
+    @contextmanager
+    def inside(self, selector: str) -> Iterator[None]:
+        """Look into a frame, as long as it takes."""
+        self._do("frame", {"id": {_ELEMENT: self.find(selector)}})
+        try:
+            yield
+        finally:
+            self._do("frame/parent")
+
     def screenshot(self, path: Path) -> None:
         """Write what is to be seen, as WebP: a small file."""
         found = self.command("Page.captureScreenshot", {"format": "webp", "quality": 60})

@@ -16,6 +16,9 @@ from tests.appliance.host import incarnations, run, wait_active, wait_state, wai
 
 pytestmark = pytest.mark.once
 
+BINARY = Path("/usr/local/bin/mediamtx")
+SETTINGS = Path("/etc/streamd/streamd.toml")
+MEDIAMTX = "streamd-mediamtx.service"
 AXE = Path("/opt/streamd/axe.min.js")
 PICTURES = Path(os.environ.get("STREAMD_PICTURES", "/var/tmp/pictures"))
 SHAPES = {"light": (1280, 900, False, False), "dark": (1280, 900, True, False), "phone": (390, 844, False, True)}
@@ -193,6 +196,43 @@ def test_it_looks_well_and_axe_finds_nothing_serious(page: Browser, key: str) ->
         picture(page, f"{name}-log")
         judge(page, f"{name}, with a log")
         page.click("#dialog-cancel")
+
+
+@pytest.fixture
+def _hls() -> Iterator[None]:
+    """Let MediaMTX serve HLS."""
+    text = SETTINGS.read_text()
+    SETTINGS.write_text('[mediamtx]\nhls = "127.0.0.1:8888"\n')
+    run("streamctl", "reload")
+    run("systemctl", "start", MEDIAMTX)
+    wait_until(lambda: ":8888" in run("ss", "-Hlnt").stdout, 20, "HLS is on")
+    yield
+    SETTINGS.write_text(text)
+    run("streamctl", "reload", check=False)
+
+
+@pytest.mark.skipif(not BINARY.exists(), reason="no mediamtx was on the host's PATH: nothing was seen in a frame")
+@pytest.mark.usefixtures("_hls")
+def test_a_route_is_seen_in_a_frame_where_mediamtx_shows_it(page: Browser, key: str) -> None:
+    write_route("a", ROUTE)
+    wait_state("a/x", "running")
+    wait_until(
+        lambda: any(path["ready"] for path in json.loads(run("streamctl", "viewers", "--json").stdout)["paths"]),
+        30,
+        "MediaMTX has the stream",
+    )
+    log_in(page, key)
+    page.errors()
+    page.press("a", "preview")
+    moves = "const video = document.querySelector('video'); return video && video.readyState > 2 && video.currentTime"
+    with page.inside("#preview"):
+        seen = wait_until(lambda: page.script(moves), 40, "a picture is there")
+        wait_until(lambda: page.script(moves) > seen, 20, "it moves")
+    picture(page, "preview")
+    page.click("#dialog-do")
+    page.wait_closed()
+    assert not page.script("return document.querySelectorAll('iframe').length"), "nobody watches any more"
+    assert page.errors() == []
 
 
 def test_everything_can_be_done_with_the_keyboard(page: Browser, key: str) -> None:

@@ -17,7 +17,7 @@ from starlette.routing import Route, WebSocketRoute
 
 from streamd.host.webkeys import Role, add_key, revoke_key
 from streamd.web.settings import Settings
-from streamd.web.shield import Limits
+from streamd.web.shield import Limits, policy
 from tests.unit.web import Place, place, wire
 
 OURS = {"origin": "http://gateway", "sec-fetch-site": "same-origin"}
@@ -274,12 +274,20 @@ def test_every_answer_tells_browsers_to_be_careful(tmp_path: Path) -> None:
             for path, role in (("/api/inputs", "admin"), ("/api/inputs", None), ("/nothing", None), ("/", None)):
                 answer = await it.ask("GET", path, role)
                 assert answer.headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'; ")
+                assert answer.headers["content-security-policy"].endswith("; frame-src http://gateway:*")
                 assert "unsafe" not in answer.headers["content-security-policy"]
                 assert answer.headers["x-content-type-options"] == "nosniff"
                 assert answer.headers["x-frame-options"] == "DENY"
                 assert "server" not in answer.headers
 
     asyncio.run(check())
+
+
+def test_a_frame_may_show_the_same_host_alone() -> None:
+    assert policy("studio.example.net:8080").endswith("; frame-src http://studio.example.net:*")
+    assert policy("192.0.2.1").endswith("; frame-src http://192.0.2.1:*")
+    for host in ("", "[::1]:8080", "*", "a; script-src *", "a,b", "a b", "a:80:90", "a\r\nx"):
+        assert policy(host).endswith("; frame-src 'none'"), host
 
 
 def test_a_large_body_is_refused_before_it_is_read(tmp_path: Path) -> None:

@@ -186,6 +186,33 @@ def test_what_a_change_does_a_line_of_a_log_and_where_to_watch(tmp_path: Path) -
     ]
 
 
+def test_where_a_frame_shows_a_route(tmp_path: Path) -> None:
+    found = in_node(
+        f'import {{ previewAt }} from "{module("format", tmp_path)}";'
+        """
+        const here = (protocol, hostname) => ({protocol, hostname});
+        console.log(JSON.stringify([
+          previewAt({hls: "0.0.0.0:8888", webrtc: "0.0.0.0:8889"}, "a", here("http:", "h")),
+          previewAt({hls: "", webrtc: "[::]:8889"}, "a", here("http:", "h")),
+          previewAt({hls: "192.0.2.1:8888", webrtc: "0.0.0.0:8889"}, "a", here("http:", "h")),
+          previewAt({hls: "127.0.0.1:8888", webrtc: ""}, "a", here("http:", "127.0.0.1")),
+          previewAt({hls: "127.0.0.1:8888", webrtc: ""}, "a", here("http:", "localhost")),
+          previewAt({hls: "0.0.0.0:8888", webrtc: ""}, "a", here("https:", "h")),
+          previewAt({}, "a", here("http:", "h")),
+        ]));
+        """
+    )
+    assert found == [
+        "http://h:8888/a/",
+        "http://h:8889/a/",
+        "http://h:8889/a/",
+        "http://127.0.0.1:8888/a/",
+        "",
+        "",
+        "",
+    ]
+
+
 def test_the_page_knows_what_it_was_told(tmp_path: Path) -> None:
     found = in_node(
         f'import {{ Store }} from "{module("store", tmp_path)}";'

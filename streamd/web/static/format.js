@@ -89,3 +89,10 @@ export function watchAt(listener, route, hostname) {
   const reached = ["0.0.0.0", "[::]"].includes(host) ? hostname : host;
   return local.includes(reached) && !local.includes(hostname) ? "" : `http://${reached}:${port}/${route}/`;
 }
+
+/** Where a frame of this page shows a route; empty where the browser would not show it: by HTTPS, or of another host. */
+export function previewAt({ hls, webrtc }, route, here) {
+  if (here.protocol !== "http:") return "";
+  const found = [hls, webrtc].map((listener) => watchAt(listener, route, here.hostname));
+  return found.find((url) => url.startsWith(`http://${here.hostname}:`)) ?? "";
+}

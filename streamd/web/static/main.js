@@ -1,7 +1,7 @@
 // The dashboard: logs in, follows, and does what the buttons say.
 
 import { ask, follow, pathOf, Refused } from "./api.js";
-import { diagnosticText, interrupts, lineText, planText } from "./format.js";
+import { diagnosticText, interrupts, lineText, planText, previewAt } from "./format.js";
 import { Store } from "./store.js";
 import { make, showCounts, showDiagnostics, showRoutes } from "./view.js";
 
@@ -156,6 +156,7 @@ function dialog({ title, text = "", verb, danger = false, fields = [], plan, ask
   at("dialog-plan").textContent = "";
   at("dialog-lines").hidden = true;
   at("dialog-cancel").textContent = "Cancel";
+  at("dialog-cancel").hidden = false;
   const button = at("dialog-do");
   let confirmed;
   button.textContent = verb;
@@ -225,6 +226,16 @@ function showLog(thing) {
     load().catch(say);
   };
   load().catch(say);
+}
+
+/** Show a route as MediaMTX's own page does, in a frame that is gone with the dialog, and no viewer any more. */
+function showPreview(thing) {
+  dialog({ title: `Preview of ${thing.address}`, verb: "Close" }, async () => {});
+  at("dialog-cancel").hidden = true;
+  const src = previewAt(store.media, thing.address, location);
+  // It is of another port, hence of another origin: with its own origin it can do nothing here.
+  const sandbox = "allow-scripts allow-same-origin";
+  at("dialog-fields").append(make("iframe", { id: "preview", title: `Preview of ${thing.address}`, src, sandbox, allow: "autoplay" }));
 }
 
 at("dialog-cancel").addEventListener("click", () => at("dialog").close());
@@ -327,6 +338,7 @@ at("routes").addEventListener("click", async (event) => {
   const path = pathOf(thing.address);
   if (verb === "edit") edit(thing);
   else if (verb === "log") showLog(thing);
+  else if (verb === "preview") showPreview(thing);
   else if (verb === "add") {
     const plan = (words) => planOutput(thing.address, words);
     dialog({ title: `Add an output to ${thing.address}`, verb: "Add", fields: outputFields(), plan }, (words) => addOutput(thing.address, words));
@@ -360,8 +372,11 @@ document.addEventListener("pointerdown", (event) => {
   if (!event.target.closest("button, dialog")) held = "";
 });
 
-// The button may have gone while its dialog was open.
-at("dialog").addEventListener("close", keepFocus);
+at("dialog").addEventListener("close", () => {
+  document.getElementById("preview")?.remove();
+  // The button may have gone while its dialog was open.
+  keepFocus();
+});
 
 at("search").addEventListener("input", draw);
 at("filter").addEventListener("change", draw);

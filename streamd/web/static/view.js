@@ -1,6 +1,6 @@
 // The page: elements made from what the store knows. Whatever comes from elsewhere is set as text, never as HTML.
 
-import { diagnosticText, kind, rate, span, spark, watchAt } from "./format.js";
+import { diagnosticText, kind, previewAt, rate, span, spark, watchAt } from "./format.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -51,7 +51,7 @@ function sparkline(samples, address) {
 }
 
 /** Buttons of a thing; which they are depends on what the key is good for. */
-function actions(thing, role) {
+function actions(thing, role, canPreview = false) {
   const found = make("div", { classes: "actions" });
   const add = (verb, text) => {
     const button = make("button", {
@@ -72,6 +72,7 @@ function actions(thing, role) {
       add("restart", "Restart");
     }
   }
+  if (canPreview) add("preview", "Preview");
   add("log", "Log");
   if (role === "admin") {
     add(thing.enabled ? "disable" : "enable", thing.enabled ? "Disable" : "Enable");
@@ -128,7 +129,7 @@ function routeCard({ route, outputs }, store, role) {
     make("span", { classes: "url", text: route.url }),
     make("span", { classes: "hint", text: route.description }),
     ...watching(route, store),
-    actions(route, role),
+    actions(route, role, store.isWatchable(route.address) && previewAt(store.media, route.address, location) !== ""),
   );
   const card = make("section", { classes: "card", "data-key": route.address, "aria-labelledby": `route-${route.address}` }, head);
   const cause = [route.cause, route.broken ? "its file has errors, it runs as it was before them" : ""].filter(Boolean).join("; ");
