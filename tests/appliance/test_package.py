@@ -232,7 +232,9 @@ def test_who_lets_prometheus_in_does_so_over_an_upgrade_until_the_removal() -> N
     run("systemctl", "enable", "--now", "streamd-metrics.socket")
     assert metrics() == 200
     before = show("streamd-metrics.service", "InvocationID")
+    listens = show("streamd-metrics.socket", "InvocationID")
     apt("install", *debs("next"))
+    assert show("streamd-metrics.socket", "InvocationID") == listens, "nobody is turned away meanwhile"
     assert metrics() == 200
     assert show("streamd-metrics.service", "InvocationID") != before, "the old version answers no more"
     assert link.is_symlink()
@@ -245,12 +247,14 @@ def test_a_key_of_the_gateway_outlives_an_upgrade_and_not_a_purge() -> None:
     wait_active(ADDRESSES)
     streams = incarnations(ADDRESSES)
     file = Path("/etc/streamd/web/keys.toml")
+    listens = show("streamd-web.socket", "InvocationID")
     with client(add_key("wall", "observer")) as api:
         for which in ("next", "current"):
             apt("install", *debs(which))
             found = api.get("/api/openapi.json").json()["info"]["version"]
             assert found == deb(which).split("_")[1], "the old version answers no more"
             assert api.get("/api/system/status").json()["version"] == found
+        assert show("streamd-web.socket", "InvocationID") == listens, "nobody is turned away meanwhile"
         assert incarnations(ADDRESSES) == streams
         # Without the gateway, the daemon and its streams stay as they are.
         apt("remove", "streamd-web")
