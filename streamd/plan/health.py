@@ -74,12 +74,16 @@ class Verdict:
     """It is stuck, and has been for longer than it may."""
 
 
+_RUNS: Final = Verdict(state=State.RUNNING)
+"""The usual verdict: always the same object, so that two rounds of a thousand of it are told to be equal at once."""
+
+
 def judge_input(vitals: Vitals, now: int, *, stall_timeout: int = 0) -> Verdict:
     """Return the state of an ingest that is up; `stall_timeout`: µs for which it may give nothing, 0 is for ever."""
     if vitals.is_moving(now) and vitals.is_garbage:
         return Verdict(state=State.STARVED, cause=GARBAGE)
     if vitals.is_moving(now) or vitals.is_believed(now):
-        return Verdict(state=State.RUNNING, cause=_pace(vitals, now))
+        return _running(vitals, now)
     if vitals.is_listener and not vitals.connected and not vitals.moved_at():
         return Verdict(state=State.WAITING, cause="no encoder has called yet")
     if not vitals.moved_at() and now - vitals.watched_since <= BREAK:
@@ -102,9 +106,9 @@ def judge_output(vitals: Vitals, source: Vitals | None, now: int, *, stall_timeo
         # What comes seldom is waited for, where there is something to send.
         heard = vitals.moved_at()
         if heard and now - heard <= vitals.pause:
-            return Verdict(state=State.RUNNING)
+            return _RUNS
     if (vitals.is_moving(now) or vitals.is_believed(now)) and not waits:
-        return Verdict(state=State.RUNNING, cause=_pace(vitals, now))
+        return _running(vitals, now)
     if source is None:
         return Verdict(state=State.STARVED, cause="its input is not up")
     if source.is_garbage:
@@ -147,9 +151,9 @@ def _stuck(vitals: Vitals, source: Vitals, now: int, stall_timeout: int, otherwi
     return Verdict(state=State.STALLED, cause=cause, restart=bool(stall_timeout) and silent > stall_timeout)
 
 
-def _pace(vitals: Vitals, now: int) -> str:
-    """Return a warning where media is sent at a speed that is not that of real time, else nothing."""
+def _running(vitals: Vitals, now: int) -> Verdict:
+    """Return that it runs, with a warning where media is sent at a speed that is not that of real time."""
     speed = vitals.meter.speed(now) if vitals.meter else None
     if speed is None or SLOW <= speed <= FAST:
-        return ""
-    return f"it sends at {speed:.2f} of real time"
+        return _RUNS
+    return Verdict(state=State.RUNNING, cause=f"it sends at {speed:.2f} of real time")

@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.appliance.host import CONF, run, show, status, unit_of, wait_until, write_route
 from tests.appliance.media import make_stream
+from tests.bench.cost import pss_of
 
 SERVICE = "streamd-mediamtx.service"
 SINK, ALONE = "bench-sink.service", "bench-alone.service"
@@ -76,9 +77,7 @@ def used(units: Sequence[str]) -> Used:
     total = NOTHING
     for unit in units:
         found = show(unit, "CPUUsageNSec", "MainPID")
-        rollup = Path(f"/proc/{found['MainPID']}/smaps_rollup").read_text().splitlines()[1:]
-        pss = next(int(line.split()[1]) for line in rollup if line.startswith("Pss:"))
-        total += Used(int(found["CPUUsageNSec"]) / 1e9, pss / 1024)
+        total += Used(int(found["CPUUsageNSec"]) / 1e9, pss_of(found["MainPID"]))
     return total
 
 

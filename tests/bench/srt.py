@@ -9,65 +9,22 @@ from __future__ import annotations
 
 import statistics
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.appliance.host import CONF, run, show, status, unit_of, wait_state, wait_until, write_route
+from tests.appliance.host import CONF, run, status, unit_of, wait_state, wait_until, write_route
 from tests.appliance.media import Sender, make_stream
+from tests.bench.cost import Cost, cost, transient
 
 OUTPUTS = 10
 ROUNDS = 3
-SETTLE, SECONDS = 5.0, 20.0
+SECONDS = 20.0
 FIRST_PORT = 19000
 HEAD = '[input]\nurl = "udp://127.0.0.1:5000"\n'
 NUMBERS = range(OUTPUTS)
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Of one output."""
-
-    cpu: float
-    """Of one core."""
-    pss: float
-    """MiB."""
-    threads: float
-
-
-def pss_of(pid: str) -> float:
-    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
-    return next(int(line.split()[1]) for line in rollup if line.startswith("Pss:")) / 1024
-
-
-def used(units: Sequence[str]) -> float:
-    """Return the processor time of units up to now, in seconds."""
-    return sum(int(show(unit, "CPUUsageNSec")["CPUUsageNSec"]) for unit in units) / 1e9
-
-
-def cost(units: Sequence[str]) -> Cost:
-    time.sleep(SETTLE)  # what is measured is a time in which nothing begins or ends
-    before, begin = used(units), time.monotonic()
-    time.sleep(SECONDS)
-    cpu = (used(units) - before) / (time.monotonic() - begin) / len(units)
-    pids = [show(unit, "MainPID")["MainPID"] for unit in units]
-    threads = sum(len(list(Path(f"/proc/{pid}/task").iterdir())) for pid in pids)
-    return Cost(cpu, sum(map(pss_of, pids)) / len(pids), threads / len(pids))
-
-
-@contextmanager
-def transient(name: str, *argv: str) -> Iterator[str]:
-    unit = f"bench-{name}.service"
-    restart = ("--property=Restart=always", "--property=RestartSec=500ms", "--property=StartLimitIntervalSec=0")
-    run("systemd-run", f"--unit={unit}", "--quiet", "--collect", *restart, "--property=Type=exec", *argv)
-    try:
-        yield unit
-    finally:
-        run("systemctl", "stop", unit)
 
 
 def of_engine(engine: str) -> Cost:
@@ -79,7 +36,7 @@ def of_engine(engine: str) -> Cost:
     names = [f"bench/o{number}" for number in NUMBERS]
     for name in names:
         wait_state(name, "running", 60)
-    found = cost([unit_of(name) for name in names])
+    found = cost([unit_of(name) for name in names], OUTPUTS, SECONDS)
     write_route("bench", HEAD)
     wait_until(lambda: not any(status(name) for name in names), 30, "the outputs are gone")
     return found
@@ -98,7 +55,7 @@ def of_bare() -> Cost:
             )
             for number in NUMBERS
         ]
-        return cost(units)
+        return cost(units, OUTPUTS, SECONDS)
 
 
 WAYS: dict[str, Callable[[], Cost]] = {
