@@ -7,7 +7,7 @@ something comes in and nothing goes out, the output alone is at fault.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from streamd.plan.progress import BREAK, LONG_BREAK, Meter
 from streamd.plan.status import State
@@ -21,8 +21,7 @@ FAST: Final = 1.1
 """Speeds beyond which a warning is due when they last for half a minute."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Vitals:
+class Vitals(NamedTuple):
     """What is known of a unit that is up. Times are µs of the monotonic clock."""
 
     watched_since: int

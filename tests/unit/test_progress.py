@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,6 +35,13 @@ def test_what_is_no_report_is_none(data: bytes) -> None:
 @pytest.mark.parametrize("value", [b"N/A", b"-1", b"1e9", b"9" * 40, b"\xb2", b""])
 def test_a_count_that_is_none_is_unknown(value: bytes) -> None:
     assert parse_report(b"total_size=" + value + b"\nprogress=continue\n") == Report()
+
+
+@given(st.sampled_from([RAW, MUXED]), st.randoms(use_true_random=False))
+def test_the_order_of_the_lines_does_not_matter(data: bytes, chance: Random) -> None:
+    lines = data.splitlines(keepends=True)
+    chance.shuffle(lines)
+    assert parse_report(b"".join(lines)) == parse_report(data)
 
 
 @given(st.binary(max_size=1024))
