@@ -151,6 +151,8 @@ def test_twenty_outputs_lose_nothing_while_versions_come_and_go(stream: Path, tm
         watch = Watch(stream, stack, UDP_PORTS, BITRATE)
         write_route("rest", '[input]\nurl = "udp://0.0.0.0:auto"\n[output.idle]\nurl = "udp://127.0.0.1:6201"\n')
         wait_active(("rest", "rest/idle"))
+        # systemd knows of it before the daemon, which tells of all that it starts when it is through with it.
+        wait_until(lambda: status("rest/idle"), 20, "streamctl knows of it")
         run("streamctl", "stop", "rest/idle")
         given, port = allocation(), status("rest")["url"]
         besides = {unit: show(unit, "InvocationID") for unit in (MEDIAMTX, "streamd.slice")}
