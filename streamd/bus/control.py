@@ -11,7 +11,7 @@ from streamd.route.change import Change
 from streamd.route.diagnostic import Diagnostic
 
 FEW: Final = 8
-"""Statistics of so many are counted at once: to hand their files to a thread takes longer than to read them."""
+"""Statistics of so many are counted at once, and not in a thread for which others wait too."""
 
 
 class ControlError(Exception):

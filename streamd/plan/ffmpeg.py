@@ -42,8 +42,7 @@ INGEST_FIFO: Final = 27888
 """TS packets, 5 MB: an ingest must bridge the time in which a loaded machine does not let it write."""
 RELAY_BUFFER: Final = 4194304
 """Bytes asked for the receive buffer of an output: all that bridges the time in which it does not read. FFmpeg's own
-queue would bridge more, but needs a thread that is woken for every datagram; an output of raw TS costs a sixth less
-without it."""
+queue would bridge more, but needs a thread that is woken for every datagram."""
 LISTENER_QUEUE: Final = 1024
 """Datagrams that a listener's writer may be behind before FFmpeg drops all of them, and so makes a fresh start."""
 CONNECT_TIMEOUT: Final = 5000
