@@ -23,7 +23,7 @@ _QUICK: Final = 5.0
 """Seconds that polkit has when it need not ask anybody."""
 _PATIENT: Final = 60.0
 """Seconds that a person has to type a password."""
-_KNOWN_CALLERS: Final = 1024
+_KNOWN_CALLERS: Final = 256
 _CHECKS_EACH: Final = 8
 """Checks that one user may have under way; a hanging polkit must not lock the others out."""
 _CHECKS_ALL: Final = 48

@@ -33,7 +33,9 @@ _BACKLOG: Final = 8 << 20
 """Bytes that the bus does not take from us before nobody gets an answer any more."""
 _LARGE: Final = 64 << 10
 """Bytes of a reply that take the bus more than a moment. Who got one will likely get another."""
-_CALLERS: Final = 4096
+_CALLERS: Final = 256
+"""Clients that are remembered before the bus is asked which of them are gone: each streamctl is one, and goes."""
+_CALLERS_MOST: Final = 4096
 _LOOK_FIRST: Final = 0.05
 """Seconds until the bus is asked again whether a client reads; doubles up to the next."""
 _LOOK_LAST: Final = 5.0
@@ -61,6 +63,11 @@ class Caller:
         """Return whether it has too many calls under way."""
         return self.under_way >= _UNDER_WAY
 
+    @property
+    def idle(self) -> bool:
+        """Return whether nothing of it is to be done."""
+        return not (self.queue or self.under_way or self.held)
+
 
 class Turns:
     """Receives all method calls and hands them on, one a turn."""
@@ -73,6 +80,8 @@ class Turns:
         self._begin = begin
         self._limit = unread
         self._callers: OrderedDict[str, Caller] = OrderedDict()
+        self._look_at = _CALLERS
+        """How many there are when the bus is asked next; 0 while it is."""
         self._ready: deque[Caller] = deque()
         self._put_off: deque[Caller] = deque()
         """Those whose turn comes when the bus has taken what was sent."""
@@ -121,18 +130,30 @@ class Turns:
         caller = self._callers.get(name)
         if caller is None:
             caller = self._callers[name] = Caller(name)
+            if self._look_at and len(self._callers) > self._look_at:
+                self._look_at = 0
+                self._start(self._forget_gone())
             self._forget_some()
         self._callers.move_to_end(name)
         return caller
 
+    async def _forget_gone(self) -> None:
+        asked = tuple(self._callers.values())  # who comes meanwhile may not be in the answer
+        try:
+            (names,) = await self._connection.call(DBUS, DBUS_PATH, DBUS, "ListNames")
+        except BusError as error:
+            _LOG.debug("the bus does not tell who is there: %s", error)
+        else:
+            there = frozenset(names)
+            for caller in asked:
+                if caller.name not in there and caller.idle:
+                    self._callers.pop(caller.name, None)
+        self._look_at = max(_CALLERS, 2 * len(self._callers))
+
     def _forget_some(self) -> None:
-        excess = len(self._callers) - _CALLERS
+        excess = len(self._callers) - _CALLERS_MOST
         if excess > 0:
-            idle = [
-                caller.name
-                for caller in self._callers.values()
-                if not (caller.queue or caller.under_way or caller.held)
-            ]
+            idle = [caller.name for caller in self._callers.values() if caller.idle]
             for name in idle[:excess]:
                 del self._callers[name]
 
