@@ -67,6 +67,7 @@ class Systemd:
         self._stops = asyncio.Semaphore(_STOPS)
         self._waiting: dict[str, asyncio.Future[str]] = {}
         self._ended: OrderedDict[str, str] = OrderedDict()
+        self._asking = 0
         self._nudges: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._reloading = False
@@ -229,8 +230,14 @@ class Systemd:
         return int(await self._get(path, _SERVICE, name))
 
     async def _job(self, name: str, member: str, signature: str, body: list[Any]) -> None:
-        (job,) = await self._call(member, signature, body)
-        result = self._ended.pop(job, None)
+        self._asking += 1
+        try:
+            (job,) = await self._call(member, signature, body)
+            result = self._ended.pop(job, None)
+        finally:
+            self._asking -= 1
+            if not self._asking:
+                self._ended.clear()
         if result is None:
             future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
             self._waiting[job] = future
@@ -296,13 +303,14 @@ class Systemd:
         if message.member == "JobRemoved":
             _id, job, _unit, result = message.body
             future = self._waiting.get(job)
-            if future is None:
-                # The signal may overtake whoever is about to wait for it.
+            if future is not None:
+                if not future.done():
+                    future.set_result(result)
+            elif self._asking:
+                # The signal may overtake whoever is about to wait for it. Nobody else asks for the jobs of others.
                 self._ended[job] = result
                 if len(self._ended) > _RECENT_JOBS:
                     self._ended.popitem(last=False)
-            elif not future.done():
-                future.set_result(result)
         elif message.member == "Reloading":
             # A daemon-reload removes and adds every unit: wait until it is through, then look once.
             self._reloading = bool(message.body[0])
