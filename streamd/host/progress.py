@@ -11,10 +11,7 @@ from __future__ import annotations
 import logging
 import socket
 import time
-from collections.abc import Iterator
 from typing import Final
-
-from streamd.plan.progress import Report, parse_report
 
 _LOG: Final = logging.getLogger(__name__)
 _IP_PKTINFO: Final = 8
@@ -73,19 +70,8 @@ class ProgressChannel:
         self._socket = None
         self.opened_at = 0
 
-    def read(self) -> Iterator[tuple[str, Report]]:
-        """Yield each address with its latest report since the last call, without waiting.
-
-        What arrived is taken from the socket when the first is asked for, and each is parsed when it is its turn.
-        """
-        latest = self._drain()
-        for address, data in latest.items():
-            report = parse_report(data) if address[0] == 127 else None
-            if report is not None:
-                yield socket.inet_ntoa(address), report
-
-    def _drain(self) -> dict[bytes, bytes]:
-        """Return the latest datagram by the address that tells whose it is."""
+    def read(self) -> dict[bytes, bytes]:
+        """Return the latest datagrams since the last call, each by the packed address that tells whose it is."""
         latest: dict[bytes, bytes] = {}
         if self._socket is None:
             return latest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
@@ -11,12 +12,13 @@ from streamd.host.endings import Endings, Lines
 from streamd.host.progress import ProgressChannel
 from streamd.plan.address import Address
 from streamd.plan.cause import stalled
-from streamd.plan.health import Verdict, Vitals, judge_input, judge_output
+from streamd.plan.health import RUNS, Verdict, Vitals, judge_input, judge_output
 from streamd.plan.observed import Details, Observed
 from streamd.plan.pace import Pace
 from streamd.plan.patient import Patient
-from streamd.plan.progress import Meter, advance
+from streamd.plan.progress import Meter
 from streamd.plan.status import State
+from streamd.plan.track import Track
 from streamd.route.model import Engine
 
 _SETTLED: Final = 30_000_000
@@ -25,6 +27,8 @@ _SETTLED: Final = 30_000_000
 
 _PROVEN_AFTER: Final = 10_000_000
 """µs after which a unit that does not send is waited for no longer."""
+_SPEED_EVERY: Final = 5
+"""Looks of which one looks at the speed of what runs: that is averaged over half a minute."""
 _IN_ONE_GO: Final = 100
 """Units that are looked at before others get a turn."""
 
@@ -37,17 +41,19 @@ class Ward:
         self._channel = channel
         self.endings = Endings(logs)
         self._patients: dict[str, Patient] = {}
-        self._by_channel: dict[str, str] = {}
+        self._by_channel: dict[bytes, str] = {}
+        """By the packed address."""
         self._up: dict[str, tuple[str, int]] = {}
         """Invocation, and when it became active, of each unit that is up."""
         self._last_up: dict[str, str] = {}
         """The last invocation in which each unit was seen up."""
         self._waiting: frozenset[str] = frozenset()
         self._slow: frozenset[str] = frozenset()
-        self._meters: dict[str, Meter] = {}
+        self._tracks: dict[str, Track] = {}
         self.garbage: frozenset[str] = frozenset()
         """Names of ingests that bring something else than a transport stream."""
         self.verdicts: dict[str, Verdict] = {}
+        self._looks = 0
         self._round = 0
         """Counts the looks, and the times that the units changed; a look that is not the last one is given up."""
 
@@ -70,7 +76,7 @@ class Ward:
         """
         self._round += 1
         self._patients = {found.address.unit: found for found in patients}
-        self._by_channel = {found.channel: name for name, found in self._patients.items()}
+        self._by_channel = {socket.inet_aton(found.channel): name for name, found in self._patients.items()}
         self._slow = frozenset(slow)
         self.endings.keep(self._patients.keys())
         for name in endings.keys() & self._patients.keys():
@@ -92,11 +98,11 @@ class Ward:
             invocation = detail.status.invocation
             up[name] = (invocation, detail.active_since)
             if name in self._up and self._up[name][0] != invocation:
-                self._meters.pop(name, None)
+                self._tracks.pop(name, None)
             elif name not in self._up and patient.is_listener and not self._has_caller(name, patient, invocation):
                 await self.endings.recall_caller(name, invocation)
-        for name in self._meters.keys() - up.keys():
-            del self._meters[name]
+        for name in self._tracks.keys() - up.keys():
+            del self._tracks[name]
         self._round += 1
         self._up, self._waiting = up, frozenset(waiting)
         seen = self._last_up | {name: invocation for name, (invocation, _) in up.items()}
@@ -119,10 +125,13 @@ class Ward:
         self._round += 1
         ours = self._round
         now = time.monotonic_ns() // 1000
-        for number, (channel, report) in enumerate(self._channel.read(), 1):
+        for number, (channel, datagram) in enumerate(self._channel.read().items(), 1):
             name = self._by_channel.get(channel)
-            if name in self._up and not report.is_last:
-                self._meters[name] = advance(self._meters.get(name), report, now)
+            if name in self._up:
+                track = self._tracks.get(name)
+                if track is None:
+                    track = self._tracks[name] = Track()
+                track.hear(datagram, now)
             if number % _IN_ONE_GO == 0 and not at_once:
                 await asyncio.sleep(0)
         verdicts: dict[str, Verdict] = {}
@@ -145,30 +154,51 @@ class Ward:
     def _judged(self, now: int) -> Iterator[tuple[str, Verdict]]:
         """Yield each unit that is up with its verdict."""
         # While one is looked at that has ended, others may be up that are watched no longer.
-        up = [name for name in self._up if name in self._patients]
+        up = dict.fromkeys(name for name in self._up if name in self._patients)
         if not self._channel.opened_at:
             cause = "whether its stream flows is not known, since another process has the progress port"
             yield from dict.fromkeys(up, Verdict(state=State.RUNNING, cause=cause)).items()
             return
-        sources: dict[str, Vitals] = {}
-        for name in up:
+        self._looks += 1
+        sources: dict[str, Vitals | None] = {}
+        for number, name in enumerate(up):
             patient = self._patients[name]
-            if not patient.address.output:
-                source = sources[patient.address.route] = self._vitals(name, patient)
-                yield name, judge_input(source, now, stall_timeout=patient.stall_timeout)
-        for name in up:
-            patient = self._patients[name]
-            if patient.address.output:
-                given = sources.get(patient.address.route)
+            if self._goes_on(name, patient, now, turn=(self._looks + number) % _SPEED_EVERY == 0):
+                yield name, RUNS
+            elif not patient.address.output:
+                yield name, judge_input(self._vitals(name, patient), now, stall_timeout=patient.stall_timeout)
+            else:
+                route = patient.address.route
+                if route not in sources:
+                    source = Address(route).unit
+                    sources[route] = self._vitals(source, self._patients[source]) if source in up else None
                 vitals = self._vitals(name, patient)
-                yield name, judge_output(vitals, given, now, stall_timeout=patient.stall_timeout)
+                yield name, judge_output(vitals, sources[route], now, stall_timeout=patient.stall_timeout)
+
+    def _goes_on(self, name: str, patient: Patient, now: int, *, turn: bool) -> bool:
+        """Tell whether a unit runs as it did before, by a look that is cheap; one that is not sure is no.
+
+        Args:
+            name: the unit.
+            patient: the same.
+            now: µs of the monotonic clock.
+            turn: whether its speed is to be looked at.
+        """
+        track = self._tracks.get(name)
+        if track is None or patient.is_listener or name in self.garbage or self.verdicts.get(name) is not RUNS:
+            return False
+        if turn and track.has_speed:
+            track.skip()
+            return False
+        return track.is_moving(now)
 
     def _vitals(self, name: str, patient: Patient) -> Vitals:
         invocation, active_since = self._up[name]
+        track = self._tracks.get(name)
         return Vitals(
             watched_since=max(active_since, self._channel.opened_at),
             is_adopted=0 < active_since < self._channel.opened_at - _SETTLED,
-            meter=self._meters.get(name),
+            meter=track.meter if track else None,
             is_listener=patient.is_listener,
             connected=patient.is_listener and self._has_caller(name, patient, invocation),
             is_garbage=name in self.garbage,
@@ -182,8 +212,8 @@ class Ward:
         return self._has_sent(name)
 
     def _has_sent(self, name: str) -> bool:
-        meter = self._meters.get(name)
-        return meter is not None and bool(meter.moved_at)
+        track = self._tracks.get(name)
+        return track is not None and bool(track.moved_at)
 
     def unsettled(self) -> frozenset[str]:
         """Return the names of units that were started a moment ago and do not send yet."""
@@ -216,5 +246,5 @@ class Ward:
 
     def meter(self, unit: str) -> tuple[Meter | None, int]:
         """Return the meter of a unit that is up, and when it became active; None and 0 for one that is not."""
-        up = self._up.get(unit)
-        return (self._meters.get(unit), up[1]) if up else (None, 0)
+        up, track = self._up.get(unit), self._tracks.get(unit)
+        return (track.meter if track else None, up[1]) if up else (None, 0)

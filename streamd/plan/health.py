@@ -73,7 +73,7 @@ class Verdict:
     """It is stuck, and has been for longer than it may."""
 
 
-_RUNS: Final = Verdict(state=State.RUNNING)
+RUNS: Final = Verdict(state=State.RUNNING)
 """The usual verdict: always the same object, so that two rounds of a thousand of it are told to be equal at once."""
 
 
@@ -105,7 +105,7 @@ def judge_output(vitals: Vitals, source: Vitals | None, now: int, *, stall_timeo
         # What comes seldom is waited for, where there is something to send.
         heard = vitals.moved_at()
         if heard and now - heard <= vitals.pause:
-            return _RUNS
+            return RUNS
     if (vitals.is_moving(now) or vitals.is_believed(now)) and not waits:
         return _running(vitals, now)
     if source is None:
@@ -154,5 +154,5 @@ def _running(vitals: Vitals, now: int) -> Verdict:
     """Return that it runs, with a warning where media is sent at a speed that is not that of real time."""
     speed = vitals.meter.speed(now) if vitals.meter else None
     if speed is None or SLOW <= speed <= FAST:
-        return _RUNS
+        return RUNS
     return Verdict(state=State.RUNNING, cause=f"it sends at {speed:.2f} of real time")

@@ -176,8 +176,13 @@ def advance(meter: Meter | None, report: Report, at: int) -> Meter:
 
 
 def _kept(samples: tuple[_Sample, ...], sample: _Sample) -> tuple[_Sample, ...]:
-    """Return the latest samples: half a minute of them, as there is one each second."""
-    return (*samples[-_MOST_SAMPLES + 1 :], sample)
+    """Return the latest samples: half a minute of them, with one each second, or with fewer."""
+    kept = samples[-_MOST_SAMPLES + 1 :]
+    while kept and sample.at - kept[0].at > _LONGEST:
+        kept = kept[1:]
+    return (*kept, sample)
 
 
 _MOST_SAMPLES: Final = 32
+_LONGEST: Final = LONG_WINDOW + 6 * _PERIOD
+"""µs that samples are kept: one more of them than the window needs, also where there is one in five seconds."""

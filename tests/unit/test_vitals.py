@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator
+import socket
+from collections.abc import Collection
 from typing import Any, cast
 
 import pytest
@@ -13,7 +14,6 @@ from streamd.host.vitals import Ward
 from streamd.plan.address import Address
 from streamd.plan.observed import Details, Observed, ObservedUnit
 from streamd.plan.patient import Patient
-from streamd.plan.progress import Report
 from streamd.plan.status import State, UnitStatus
 
 MANY = 250
@@ -28,9 +28,10 @@ class Channel:
         self.channels: Collection[str] = ()
         self._total = 0
 
-    def read(self) -> Iterator[tuple[str, Report]]:
+    def read(self) -> dict[bytes, bytes]:
         self._total += 1000
-        return ((channel, Report(total=self._total, media=0)) for channel in self.channels)
+        report = f"total_size={self._total}\nout_time_us=0\nprogress=continue\n".encode()
+        return {socket.inet_aton(channel): report for channel in self.channels}
 
 
 class Journal:
