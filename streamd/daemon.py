@@ -74,15 +74,16 @@ class _Stir:
         self._delay = max(self._delay, delay) if self._event.is_set() else delay
         self._event.set()
 
-    async def wait(self, longest: float) -> None:
-        """Return when something stirred and has settled, or when `longest` seconds are over."""
+    async def wait(self, longest: float) -> bool:
+        """Return when something stirred and has settled, or when `longest` seconds are over; tell whether it did."""
         try:
             async with asyncio.timeout(longest):
                 await self._event.wait()
         except TimeoutError:
-            return
+            return False
         await asyncio.sleep(self._delay)
         self._event.clear()
+        return True
 
 
 async def _serve() -> int:
@@ -166,11 +167,11 @@ def spare_collector() -> None:
 
 async def _reconcile_for_ever(reconciler: Reconciler, watcher: Watcher, stir: _Stir) -> None:
     while True:
-        await stir.wait(min(_RESCAN, reconciler.retry_after or _RESCAN))
+        stirred = await stir.wait(min(_RESCAN, reconciler.retry_after or _RESCAN))
         # Before the files are read: what changes after this is told by the new watch.
         watcher.renew()
         try:
-            await reconciler.reconcile()
+            await reconciler.reconcile(unless_current=not stirred)
         except SystemdError as error:
             _LOG.error("%s; trying again", error)
             await asyncio.sleep(_AFTER_FAILURE)

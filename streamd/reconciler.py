@@ -27,7 +27,7 @@ from streamd.plan.desired import Desired
 from streamd.plan.observed import Observed
 from streamd.plan.pace import Pace
 from streamd.plan.plan import plan
-from streamd.plan.status import LogLine, Moving, Statistics, Status, StepView
+from streamd.plan.status import LogLine, Moving, State, Statistics, Status, StepView
 from streamd.plan.step import Action, Step
 from streamd.plan.viewers import MediaView
 from streamd.reporter import Reporter
@@ -42,6 +42,8 @@ from streamd.survey import Survey
 _LOG: Final = logging.getLogger(__name__)
 
 _NONE: Final[Mapping[str, str]] = {}
+_FAILED: Final = frozenset({State.BLOCKED, State.FAILED})
+"""What may have become possible meanwhile, though nobody tells."""
 
 
 class Reconciler:
@@ -85,11 +87,20 @@ class Reconciler:
             desired, observed, _allocation = await self._survey.look(remember=True)
             await self._show(desired, observed)
 
-    async def reconcile(self) -> None:
-        """Bring what is to what should be. Raises: SystemdError when systemd cannot be asked at all."""
+    async def reconcile(self, *, unless_current: bool = False) -> None:
+        """Bring what is to what should be. Raises: SystemdError when systemd cannot be asked at all.
+
+        Args:
+            unless_current: do nothing where files and host are as they were, and all that should be up is.
+        """
         async with self._lock:
+            if unless_current and not self._has_failed() and await self._survey.is_current():
+                return
             await self._reconcile()
             await self._mend()
+
+    def _has_failed(self) -> bool:
+        return bool(self._executor.problems) or any(thing.state in _FAILED for thing in self.status.things())
 
     async def tick(self) -> None:
         """Look whether streams flow, tell where that changed, and restart what is stuck. To be called each second."""

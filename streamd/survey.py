@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import Final, TypedDict
 
 from streamd.complaints import Complaints
 from streamd.host.confd import CREDENTIALS_DIRECTORY, Configuration, Reader
@@ -23,6 +24,9 @@ from streamd.route.document import Document
 from streamd.route.model import Route, Settings
 from streamd.route.settings import parse_settings
 from streamd.stops import Stops
+
+_LONGEST: Final = 300.0
+"""Seconds after which systemd is asked again in any case."""
 
 
 class Circumstances(TypedDict):
@@ -51,6 +55,8 @@ class Survey:
         self.settings: Settings | None = None
         """None before the first look."""
         self.configuration = Configuration()
+        self._last_read: tuple[Configuration, HostFacts] | None = None
+        self._looked_at = 0.0
         before, errors = parse_settings("", store.settings)
         self._last_settings = before if store.settings and not errors else None
         """Those of the daemon before, for as long as streamd.toml is broken; another version may not know them."""
@@ -72,12 +78,7 @@ class Survey:
             remember: what was found becomes what is gone by from now on.
             suppose: as for Reader.read.
         """
-        configuration = self._reader.read(
-            incumbents=self.good,
-            ports=self._store.allocation.ports,
-            last_settings=self.settings or self._last_settings,
-            suppose=suppose,
-        )
+        configuration, facts = read = await self._read(suppose)
         observed = await self._systemd.observe()
         stopped = self._stops.seen(observed, remember=remember)
         there = {address.route for address in map(Address.of_unit, observed.units) if address}
@@ -102,18 +103,13 @@ class Survey:
             good.values(),
             allocation=allocation,
             settings=configuration.settings,
-            facts=HostFacts(
-                digests=configuration.credentials.digests,
-                plain=configuration.credentials.plain,
-                interfaces=interface_addresses(),
-                mediamtx=(await self._mediamtx.probe()).problem,
-                mediamtx_copies=self._mediamtx.installed.copies_problem,
-                srt_live_transmit=srt_live_transmit_problem(),
-            ),
+            facts=facts,
             stopped=stopped,
             held={file.name for file in configuration.files if file.name not in good},
         )
         if remember:
+            self._last_read = read
+            self._looked_at = time.monotonic()
             self.good = good
             self.settings = configuration.settings
             if not configuration.settings_broken:
@@ -130,3 +126,30 @@ class Survey:
                 held=kept_names(good.values(), desired),
             )
         return desired, observed, allocation
+
+    async def is_current(self) -> bool:
+        """Tell whether files and host are as they were at the last look, which was not too long ago.
+
+        systemd is not asked: it tells by itself what changes, and to ask it is what costs the most.
+        """
+        if time.monotonic() - self._looked_at > _LONGEST:
+            return False
+        # What may be no good definition any more is judged beside the good ones, which are no others than then.
+        return await self._read(None) == self._last_read
+
+    async def _read(self, suppose: Mapping[str, Sequence[Document]] | None) -> tuple[Configuration, HostFacts]:
+        configuration = self._reader.read(
+            incumbents=self.good,
+            ports=self._store.allocation.ports,
+            last_settings=self.settings or self._last_settings,
+            suppose=suppose,
+        )
+        facts = HostFacts(
+            digests=configuration.credentials.digests,
+            plain=configuration.credentials.plain,
+            interfaces=interface_addresses(),
+            mediamtx=(await self._mediamtx.probe()).problem,
+            mediamtx_copies=self._mediamtx.installed.copies_problem,
+            srt_live_transmit=srt_live_transmit_problem(),
+        )
+        return configuration, facts
