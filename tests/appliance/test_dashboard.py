@@ -199,20 +199,32 @@ def test_it_looks_well_and_axe_finds_nothing_serious(page: Browser, key: str) ->
 
 
 @pytest.fixture
-def _hls() -> Iterator[None]:
-    """Let MediaMTX serve HLS."""
+def _network() -> Iterator[None]:
+    """Have an address besides those of the loopback interface, over which no browser does WebRTC."""
+    run("ip", "link", "add", "lan", "type", "veth", "peer", "name", "far")
+    run("ip", "address", "add", "192.0.2.10/24", "dev", "lan")
+    for end in ("lan", "far"):
+        run("ip", "link", "set", end, "up")
+    yield
+    run("ip", "link", "delete", "lan")
+
+
+@pytest.fixture(params=(("hls", 8888), ("webrtc", 8889)), ids=lambda param: param[0])
+def _shown(request: pytest.FixtureRequest, _network: None) -> Iterator[None]:
+    """Let MediaMTX serve one of the protocols that a browser understands, and no other."""
     text = SETTINGS.read_text()
-    SETTINGS.write_text('[mediamtx]\nhls = "127.0.0.1:8888"\n')
+    protocol, port = request.param
+    SETTINGS.write_text(f'[mediamtx]\n{protocol} = "127.0.0.1:{port}"\n')
     run("streamctl", "reload")
     run("systemctl", "start", MEDIAMTX)
-    wait_until(lambda: ":8888" in run("ss", "-Hlnt").stdout, 20, "HLS is on")
+    wait_until(lambda: f":{port} " in run("ss", "-Hlnt").stdout, 20, f"{protocol} is on")
     yield
     SETTINGS.write_text(text)
     run("streamctl", "reload", check=False)
 
 
 @pytest.mark.skipif(not BINARY.exists(), reason="no mediamtx was on the host's PATH: nothing was seen in a frame")
-@pytest.mark.usefixtures("_hls")
+@pytest.mark.usefixtures("_shown")
 def test_a_route_is_seen_in_a_frame_where_mediamtx_shows_it(page: Browser, key: str) -> None:
     write_route("a", ROUTE)
     wait_state("a/x", "running")
