@@ -5,7 +5,11 @@ from __future__ import annotations
 import gzip
 import re
 import shutil
+import socket
 import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -31,6 +35,11 @@ PAGE = Path("/usr/share/man/man8/streamd.8.gz")
 SETTINGS = Path("/etc/streamd/streamd.toml")
 POLKIT = Path("/etc/polkit-1/rules.d/50-streamd.rules")
 JOURNALD = Path("/etc/systemd/journald.conf.d/streamd.conf")
+UPLOAD = Path("/etc/systemd/journal-upload.conf.d/streamd.conf")
+SYSLOG = Path("/etc/rsyslog.d/streamd.conf")
+HOSTS = Path("/etc/hosts")
+OTHER = "logs.example.net"
+"""The host to which logs go; here it is this one."""
 ROUTE = """\
 [input]
 url = "udp://0.0.0.0:auto"
@@ -167,3 +176,102 @@ def test_a_group_is_let_in() -> None:
         run("systemctl", "restart", "polkit.service")
         run("userdel", OPERATOR)
         run("groupdel", "operators")
+
+
+@contextmanager
+def written(files: dict[Path, str]) -> Iterator[None]:
+    """Have files with these texts, and what they were before afterwards."""
+    before = {path: path.read_text() if path.exists() else None for path in files}
+    try:
+        for path, text in files.items():
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+        yield
+    finally:
+        for path, old in before.items():
+            path.unlink()
+            if old is not None:
+                path.write_text(old)
+
+
+@contextmanager
+def service(name: str) -> Iterator[None]:
+    """Have a service run."""
+    run("systemctl", "start", name)
+    try:
+        yield
+    finally:
+        run("systemctl", "stop", name)
+
+
+def certificates(folder: Path) -> None:
+    """Make an authority, and a certificate and key for either side."""
+    new = ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-out")
+    authority = ("-CA", str(folder / "ca.pem"), "-CAkey", str(folder / "ca.key"))
+    run(*new, str(folder / "ca.pem"), "-keyout", str(folder / "ca.key"), "-subj", "/CN=authority")
+    for name, host in (("logs", OTHER), ("upload", "appliance")):
+        subject = ("-subj", f"/CN={host}", "-addext", f"subjectAltName=DNS:{host}")
+        leaf = ("-addext", "basicConstraints=critical,CA:FALSE")
+        run(*new, str(folder / f"{name}.pem"), "-keyout", str(folder / f"{name}.key"), *subject, *leaf, *authority)
+
+
+@pytest.fixture
+def _complains() -> None:
+    """An FFmpeg that has something to say, again and again."""
+    write_route("a", '[input]\nurl = "test:"\n[output.x]\nurl = "srt://127.0.0.1:1"\n')
+    wait_state("a", "running", 30)
+
+
+@pytest.mark.usefixtures("_complains")
+def test_the_journal_is_sent_to_another_host_with_its_fields() -> None:
+    conf = examples("LOGS")[1]
+    paths = dict(re.findall(r"^(\w+File)=(.*)$", conf, re.MULTILINE))
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        certificates(folder)
+        made = (
+            ("ServerKeyFile", "upload.key"),
+            ("ServerCertificateFile", "upload.pem"),
+            ("TrustedCertificateFile", "ca.pem"),
+        )
+        files = {Path(paths[key]): (folder / name).read_text() for key, name in made}
+        hosts = HOSTS.read_text() + f"127.0.0.1 {OTHER}\n"
+        stack.enter_context(written({UPLOAD: conf, HOSTS: hosts, **files}))
+        key = Path(paths["ServerKeyFile"])
+        shutil.chown(key, group="systemd-journal")
+        key.chmod(0o640)
+        received = folder / "received"
+        received.mkdir()
+        # Debian's has no --trust=: it lets anybody send.
+        own = (f"--key={folder}/logs.key", f"--cert={folder}/logs.pem")
+        port = re.search(r"^URL=.*:(\d+)$", conf, re.MULTILINE)
+        assert port
+        argv = ["/lib/systemd/systemd-journal-remote", f"--listen-https={port[1]}", f"--output={received}", *own]
+        receiver = stack.enter_context(subprocess.Popen(argv))
+        stack.callback(receiver.terminate)
+        wait_until(lambda: f":{port[1]} " in run("ss", "-ltn").stdout, 20, "it listens")
+        stack.enter_context(service("systemd-journal-upload.service"))
+        ask = ("journalctl", "-D", str(received), "-o", "cat", "STREAMD_OUTPUT=a/x")
+        wait_until(lambda: "Connection" in run(*ask, check=False).stdout, 60, "what the output says is there")
+
+
+@pytest.mark.usefixtures("_complains")
+def test_lines_are_sent_to_a_syslog_server() -> None:
+    conf = examples("LOGS")[2]
+    hosts = HOSTS.read_text() + f"127.0.0.1 {OTHER}\n"
+    with (
+        written({SYSLOG: conf, HOSTS: hosts}),
+        socket.create_server(("127.0.0.1", 514)) as server,
+        service("rsyslog.service"),
+    ):
+        server.settimeout(60)
+        connection, _address = server.accept()
+        with connection, connection.makefile("r", errors="replace") as lines:
+            connection.settimeout(60)
+            tags = set()
+            for line in lines:
+                found = re.match(r"<\d+>\S+ +\d+ [\d:]+ \S+ ([^\s:\[]+)", line)
+                tags.add(found[1] if found else line)
+                if {"a/x", "streamd"} <= tags:
+                    return
+    raise AssertionError(f"it was hung up after lines of {tags}")

@@ -53,8 +53,10 @@ TESTING = (
     "python3-gi",
     "python3-hypothesis",
     "python3-pytest",
+    "rsyslog",
     "socat",
     "srt-tools",
+    "systemd-journal-remote",
 )
 BUILDING = ("debhelper", "dh-python", "dpkg-dev", "pybuild-plugin-pyproject", "python3-all", "python3-setuptools")
 PACKAGES = (*SYSTEM, *RUNTIME, *TESTING, *BUILDING)
@@ -75,8 +77,11 @@ MASKED = (
 DISABLED = (
     "multi-user.target.wants/nginx.service",
     "multi-user.target.wants/prometheus.service",
+    "multi-user.target.wants/rsyslog.service",
     "multi-user.target.wants/ssh.service",
     "sockets.target.wants/ssh.socket",
+    "sockets.target.wants/systemd-journal-gatewayd.socket",
+    "sockets.target.wants/systemd-journal-remote.socket",
 )
 """What the tests start themselves, with configurations of their own."""
 
