@@ -1,8 +1,9 @@
-"""How the control plane grows: 20, 200 and 2,020 outputs, with a stand-in for FFmpeg where the media would not fit.
+"""How the control plane grows: 20, 200 and 1,000 outputs, with a stand-in for FFmpeg where the media would not fit.
 
-Run by `tests/run bench SUITE scale`. The stand-in sleeps; another process sends its progress reports, one a second and
-unit, as FFmpeg would. Printed, never asserted. The floor is a client that makes the same StartTransientUnit calls, as
-many at once as the daemon does, and nothing else.
+Run by `tests/run bench SUITE scale`; to the script itself other sizes may be given as ROUTESxOUTPUTS, such as 101x20.
+The stand-in sleeps; another process sends its progress reports, one a second and unit, as FFmpeg would. Printed, never
+asserted. The floor is a client that makes the same StartTransientUnit calls, as many at once as the daemon does, and
+nothing else.
 
 Of more than a few hundred outputs the stand-ins, the floor's too, run without filters of system calls. systemd makes
 some 36 for each process, and Linux 6.18 hung for good when it had to free those of 2,000 processes that ended together.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 import socket
 import statistics
@@ -33,7 +35,7 @@ from streamd.plan.unit import DesiredUnit
 from streamd.route.model import Settings
 from streamd.route.parse import parse_route
 
-SIZES = ((1, 20), (10, 20), (101, 20))
+SIZES = ((1, 20), (10, 20), (50, 20))
 """Routes, and outputs of each."""
 CONF = Path("/etc/streamd/conf.d")
 FFMPEG = Path("/usr/bin/ffmpeg")
@@ -316,6 +318,7 @@ def measure(routes: int, outputs: int) -> Row:
         rest = 100 * (spent() - used) / REST
         grown = pss() - memory
         calm, status = asyncio.run(calls()), asyncio.run(whole_status())
+    print(f"{count}: {bare=} {start=} {adopted=} {touched=} {change=} {changed=} {rest=} {memory=} {calm=} {status=}")
     be_ffmpeg(FAILS)
     kill_all()
     storm = asyncio.run(calls(15.0))
@@ -330,10 +333,13 @@ def measure(routes: int, outputs: int) -> Row:
 def main() -> None:
     if sys.argv[1:] == ["report"]:
         send_reports()
+    # While a thousand units fail and start again, systemd may say nothing for a minute.
+    os.environ["SYSTEMD_BUS_TIMEOUT"] = "600"
+    sizes = [(int(routes), int(each)) for routes, _x, each in (size.partition("x") for size in sys.argv[1:])]
     genuine = FFMPEG.rename(FFMPEG.with_suffix(".genuine"))
     rows = []
     try:
-        for routes, outputs in SIZES:
+        for routes, outputs in sizes or SIZES:
             with sandbox(routes * outputs):
                 rows.append(measure(routes, outputs))
             print(rows[-1], flush=True)
