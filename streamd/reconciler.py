@@ -94,13 +94,15 @@ class Reconciler:
             unless_current: do nothing where files and host are as they were, and all that should be up is.
         """
         async with self._lock:
-            if unless_current and not self._has_failed() and await self._survey.is_current():
+            if unless_current and not self._is_unwell() and await self._survey.is_current():
                 return
             await self._reconcile()
             await self._mend()
 
-    def _has_failed(self) -> bool:
-        return bool(self._executor.problems) or any(thing.state in _FAILED for thing in self.status.things())
+    def _is_unwell(self) -> bool:
+        """Tell whether time alone may change what is to be done."""
+        tried = bool(self._executor.problems) or self._reporter.has_restarted
+        return tried or any(thing.state in _FAILED for thing in self.status.things())
 
     async def tick(self) -> None:
         """Look whether streams flow, tell where that changed, and restart what is stuck. To be called each second."""
@@ -313,10 +315,18 @@ class Reconciler:
         steps = plan(desired, observed, forced=forced, unsettled=self._ward.unsettled())
         self._is_moving = any(step.is_put_off for step in steps)
         if any(step.action is not Action.KEEP for step in steps):
+            if self._is_news(steps):
+                # To start hundreds takes a while, in which somebody asks what has become of the file that he wrote.
+                await self._show(desired, observed)
             await self._executor.carry_out(steps, slow)
             observed = await self._systemd.observe()
         await self._tidy(desired, observed)
         await self._show(desired, observed)
+
+    def _is_news(self, steps: Collection[Step]) -> bool:
+        """Tell whether something is to be started that nobody has been told of yet."""
+        told = {thing.unit.unit for thing in self.status.things()}
+        return any(step.action is Action.START and step.address.unit not in told for step in steps)
 
     async def _tidy(self, desired: Desired, observed: Observed) -> None:
         """Drop what belongs to nothing any more: secrets of units that are gone, slices of routes that are gone."""

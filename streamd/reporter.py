@@ -49,6 +49,8 @@ class Reporter:
         self._ward = ward
         self._publish = publish
         self._scene: Scene | None = None
+        self.has_restarted = False
+        """systemd counts restarts of some unit; of one that is up again it is to forget them after a while."""
         self.status = Status(version=__version__)
         self._known: tuple[Status, dict[str, Address]] = (self.status, {})
         self.losses = LossWatch(lambda: self.status)
@@ -135,6 +137,7 @@ class Reporter:
                 await self._systemd.reset_failed(name)
                 details[name] = replace(found, status=replace(found.status, restarts=0))
         self._store.keep_restarts(restarts)
+        self.has_restarted = any(found.status.restarts for found in details.values())
         return {
             name: replace(found, status=replace(found.status, restarts=found.status.restarts + restarts.get(name, 0)))
             for name, found in details.items()

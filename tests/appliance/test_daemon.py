@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import json
 
-from tests.appliance.host import journal, run, show, status, wait_active, wait_state, write_route
+from tests.appliance.host import (
+    journal,
+    our_units,
+    run,
+    show,
+    state,
+    status,
+    wait_active,
+    wait_state,
+    wait_until,
+    write_route,
+)
 
 GOOD = '[input]\nurl = "udp://0.0.0.0:5000"\n[output.x]\nurl = "udp://127.0.0.1:6001"\n'
 
@@ -52,6 +63,19 @@ def test_the_status_of_an_output_is_one_object() -> None:
     assert {"route", "output", "state", "cause", "unit", "pid"} <= found.keys()
     assert (found["route"], found["output"], found["state"]) == ("a", "x", "starved")
     assert found["pid"] == int(show(found["unit"], "MainPID")["MainPID"])
+
+
+def test_routes_are_told_while_their_outputs_are_still_being_started() -> None:
+    names = [f"many{number}/x{output}" for number in range(4) for output in range(20)]
+    for number in range(4):
+        outputs = "".join(f'[output.x{at}]\nurl = "udp://127.0.0.1:{6000 + 20 * number + at}"\n' for at in range(20))
+        write_route(f"many{number}", f'[input]\nurl = "udp://0.0.0.0:{5000 + number}"\n{outputs}')
+    wait_until(lambda: state(names[-1]), 20, "it is told")
+    assert len(our_units()) < 84, "and not when the last of them is up"
+    found = status("many3")["outputs"]
+    assert len(found) == 20
+    assert {"starting"} <= {output["state"] for output in found}
+    wait_active(names, 60)
 
 
 def test_check_works_without_the_daemon() -> None:
