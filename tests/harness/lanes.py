@@ -25,6 +25,9 @@ END_LIMIT = 30.0
 
 EACH, ONCE = "each", ("once-1", "once-2")
 """What is tested on every suite, and what is the same on all of them, in parts of about the same length."""
+PURE = "pure"
+"""What asks for no machine but for the Python and the libraries of each suite."""
+NICENESS = 10
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class Lane:
     name: str
     arguments: tuple[str, ...]
     """Of tests/run."""
+    fills: bool = False
+    """It waits for nothing, and so fills the time in which the others do: one such runs beside them, and gives way."""
 
 
 def lanes(suites: Sequence[str]) -> list[Lane]:
@@ -41,7 +46,8 @@ def lanes(suites: Sequence[str]) -> list[Lane]:
     first = suites[0]
     each = [Lane(suite, ("lane", suite, EACH)) for suite in suites]
     once = [Lane(f"{first}-{part}", ("lane", first, part)) for part in ONCE]
-    return [*each, *once, Lane("host", ("unit", "--remaining"))]
+    pure = [Lane(f"{suite}-{PURE}", ("lane", suite, PURE), fills=True) for suite in suites]
+    return [*each, *once, *pure, Lane("host", ("unit", "--remaining"), fills=True)]
 
 
 def run_lanes(
@@ -54,7 +60,7 @@ def run_lanes(
         script: tests/run.
         wanted: the lanes.
         limit: seconds that each may take.
-        at_once: how many run side by side; the others follow as these end.
+        at_once: how many run side by side, besides one that fills; the others follow as these end.
 
     Raises:
         HarnessError: one took too long.
@@ -65,7 +71,8 @@ def run_lanes(
     def run(lane: Lane) -> bool:
         log = cache.logs / f"{lane.name}-lane.log"
         # Should this process be killed, they are asked to end, and remove what they have made.
-        argv = ["setpriv", "--pdeathsig", "TERM", sys.executable, str(script), *lane.arguments]
+        way = ["nice", f"--adjustment={NICENESS}"] if lane.fills else []
+        argv = [*way, "setpriv", "--pdeathsig", "TERM", sys.executable, str(script), *lane.arguments]
         with log.open("wb") as sink:
             shown = None if lane is wanted[0] else sink
             if shown:
@@ -78,8 +85,8 @@ def run_lanes(
         return process.wait(limit) == 0
 
     results = {}
-    with ThreadPoolExecutor(at_once) as pool:
-        futures = {lane.name: pool.submit(run, lane) for lane in wanted}
+    with ThreadPoolExecutor(at_once) as pool, ThreadPoolExecutor(1) as filling:
+        futures = {lane.name: (filling if lane.fills else pool).submit(run, lane) for lane in wanted}
         try:
             for name, future in futures.items():
                 results[name] = future.result()
@@ -91,7 +98,8 @@ def run_lanes(
             raise HarnessError(f"a lane took longer than {limit:.0f} s: {error.cmd}") from None
         finally:
             is_over.set()
-            pool.shutdown(wait=False, cancel_futures=True)
+            for each in (pool, filling):
+                each.shutdown(wait=False, cancel_futures=True)
             for process in list(running.values()):
                 _end(process)
     return results

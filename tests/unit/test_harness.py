@@ -79,8 +79,12 @@ def test_lanes_run_side_by_side_and_each_is_told(tmp_path: Path, capfd: pytest.C
         "print('I am', sys.argv[1], flush=True)\n"
         "sys.exit(sys.argv[1] == 'two')\n"
     )
-    wanted = [lanes.Lane("a", ("one", "two")), lanes.Lane("b", ("two", "one"))]
-    assert lanes.run_lanes(cache, script, wanted, limit=30) == {"a": True, "b": False}
+    wanted = [
+        lanes.Lane("a", ("one", "two")),
+        lanes.Lane("b", ("two", "three")),
+        lanes.Lane("c", ("three", "one"), fills=True),
+    ]
+    assert lanes.run_lanes(cache, script, wanted, limit=30) == {"a": True, "b": False, "c": True}
     printed = capfd.readouterr().out
     assert printed.index("I am one") < printed.index("b: what it printed") < printed.index("I am two")
 
@@ -98,4 +102,7 @@ def test_a_lane_that_takes_too_long_is_ended(tmp_path: Path) -> None:
 
 def test_every_test_is_in_a_lane() -> None:
     found = [lane.name for lane in lanes.lanes(["trixie", "bookworm"])]
-    assert found == ["trixie", "bookworm", "trixie-once-1", "trixie-once-2", "host"]
+    assert found == [
+        *("trixie", "bookworm", "trixie-once-1", "trixie-once-2"),
+        *("trixie-pure", "bookworm-pure", "host"),
+    ]
