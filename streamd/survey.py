@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypedDict
 
@@ -13,7 +13,7 @@ from streamd.host.credentials import publishers
 from streamd.host.engine import srt_live_transmit_problem
 from streamd.host.mediamtx import MediaMtx
 from streamd.host.network import interface_addresses, udp_ports_in_use
-from streamd.host.store import Store
+from streamd.host.store import Store, Texts
 from streamd.host.systemd import Systemd
 from streamd.plan.address import Address
 from streamd.plan.allocation import Allocation, allocate
@@ -50,8 +50,6 @@ class Survey:
         self._mediamtx = mediamtx
         self._complaints = complaints
         self._reader = Reader("/", store.digest_key())
-        self.good: dict[str, Route] = {}
-        """The good definition of each route that has one."""
         self.settings: Settings | None = None
         """None before the first look."""
         self.configuration = Configuration()
@@ -60,6 +58,8 @@ class Survey:
         before, errors = parse_settings("", store.settings)
         self._last_settings = before if store.settings and not errors else None
         """Those of the daemon before, for as long as streamd.toml is broken; another version may not know them."""
+        self.good = dict(_remembered(self._reader, store.routes, self._last_settings or Settings()))
+        """The good definition of each route that has one; at first as it was known to the daemon before."""
 
     def circumstances(self) -> Circumstances:
         """Return what a change is judged by."""
@@ -115,6 +115,7 @@ class Survey:
             if not configuration.settings_broken:
                 self._store.keep_settings(configuration.settings_text)
             self.configuration = configuration
+            self._keep_texts()
             self._complaints.tell_errors(configuration.diagnostics)
             self._stops.settle(stopped, (file.name for file in configuration.files), good)
             self._stops.adopt(observed)
@@ -126,6 +127,14 @@ class Survey:
                 held=kept_names(good.values(), desired),
             )
         return desired, observed, allocation
+
+    def _keep_texts(self) -> None:
+        found = {file.name: file for file in self.configuration.files if file.route is not None}
+        texts = {name: tuple((it.path, it.text) for it in file.pieces) for name, file in found.items()}
+        # Of a route whose file is broken now, what it said before.
+        self._store.keep_routes(
+            {name: text for name, text in (self._store.routes | texts).items() if name in self.good}
+        )
 
     async def is_current(self) -> bool:
         """Tell whether files and host are as they were at the last look, which was not too long ago.
@@ -153,3 +162,11 @@ class Survey:
             srt_live_transmit=srt_live_transmit_problem(),
         )
         return configuration, facts
+
+
+def _remembered(reader: Reader, routes: Mapping[str, Texts], settings: Settings) -> Iterator[tuple[str, Route]]:
+    """Yield the routes in these texts; another version may have written them, and to this one they may be none."""
+    for name, texts in routes.items():
+        found = reader.recall(texts, settings)
+        if found.route is not None and found.name == name:
+            yield name, found.route

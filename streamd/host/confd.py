@@ -72,6 +72,13 @@ class Reader:
         self._digest_key = digest_key
         self._parsed: dict[Path, tuple[_Texts, Settings, RouteFile]] = {}
 
+    def recall(self, texts: Sequence[tuple[str, str]], settings: Settings) -> RouteFile:
+        """Return a route by the paths and texts of its pieces; files that say the same are not parsed again."""
+        pieces = tuple((Path(path), text.encode(errors="replace")) for path, text in texts)
+        parsed = parse_pieces([read_document(str(path), content) for path, content in pieces], settings)
+        self._parsed[pieces[0][0]] = (pieces, settings, parsed)
+        return parsed
+
     def read(
         self,
         *,

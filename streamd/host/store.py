@@ -1,4 +1,4 @@
-"""What streamd remembers on disk: allocations and stopped outputs over a reboot, started units until one."""
+"""What streamd remembers: allocations, stopped outputs and good definitions over a reboot, started units until one."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from streamd.route.diagnostic import Diagnostic, Span
 
 _LOG: Final = logging.getLogger(__name__)
 T = TypeVar("T")
+Texts = tuple[tuple[str, str], ...]
+"""Path and text of each piece of a route's definition: its file, then its drop-ins."""
 
 FALLBACK: Final = "fallback"
 """The directory of copies, in the runtime directory."""
@@ -28,6 +30,7 @@ _UNSAVED: Final = ".unsaved"
 _ALLOCATION: Final = "allocation.json"
 _STOPPED: Final = "stopped.json"
 _SETTINGS: Final = "streamd.toml"
+_ROUTES: Final = "routes.json"
 _KEY: Final = "digest.key"
 _KEY_LENGTH: Final = 32
 """Bytes."""
@@ -205,6 +208,8 @@ class Store:
         """Addresses that an operator stopped."""
         self.settings = self._state.take(_SETTINGS, bytes) or b""
         """What streamd.toml said when it was last without an error."""
+        self.routes = _routes(self._state.take(_ROUTES, _parsed))
+        """The texts of each route's last good definition."""
         self.started = _names(self._runtime.take(_STARTED, _parsed))
         """Units that were started, or found running, since this boot, and not stopped by streamd."""
         self.restarts = _counts(self._runtime.take(_RESTARTS, _parsed))
@@ -254,6 +259,12 @@ class Store:
             self.settings = text
             self._state.keep(_SETTINGS, text)
 
+    def keep_routes(self, routes: Mapping[str, Texts]) -> None:
+        """Remember the texts of all good definitions: were a file broken when streamd starts, none would be known."""
+        if routes != self.routes:
+            self.routes = dict(routes)
+            self._state.keep(_ROUTES, _json(self.routes))
+
     def keep_started(self, started: frozenset[str]) -> None:
         """Remember which units were started."""
         if started != self.started:
@@ -296,6 +307,19 @@ def _told(value: Any) -> dict[str, Episode]:  # noqa: ANN401
         if isinstance(since, int) and isinstance(began, int) and isinstance(before, str):
             found[address] = Episode(since=since, began=began, before=before, state=State.FAILED, told=True)
     return found
+
+
+def _routes(value: Any) -> dict[str, Texts]:  # noqa: ANN401
+    found: dict[str, Texts] = {}
+    for name, pieces in value.items() if isinstance(value, dict) else ():
+        texts = tuple((piece[0], piece[1]) for piece in pieces if _is_text(piece)) if isinstance(pieces, list) else ()
+        if texts and len(texts) == len(pieces):
+            found[name] = texts
+    return found
+
+
+def _is_text(piece: Any) -> bool:  # noqa: ANN401
+    return isinstance(piece, list) and len(piece) == 2 and all(isinstance(part, str) for part in piece)
 
 
 def _names(value: Any) -> frozenset[str]:  # noqa: ANN401

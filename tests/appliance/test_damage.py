@@ -129,7 +129,8 @@ def test_the_system_is_damaged() -> None:
 
 @pytest.mark.after_damage
 def test_what_can_run_runs_soon_after_the_daemon_starts() -> None:
-    wait_running(("good", "good/x"))
+    # What it had before it was broken is known, also over a reboot.
+    wait_running(("good", "good/x", "broken", "broken/x"))
     wait_active(("auto", "auto/x", "good/z"))
     wait_state("good/z", "waiting")
     wait_state("good/y", "stopped")
@@ -142,14 +143,14 @@ def test_what_can_run_runs_soon_after_the_daemon_starts() -> None:
 @pytest.mark.after_damage
 def test_what_cannot_run_is_told_with_its_reason() -> None:
     found = status("broken")
-    assert (found["state"], found["cause"]) == ("failed", "its file is broken")
+    assert (found["state"], found["cause"]) == ("running", "its file is broken, this is its last good definition")
+    assert found["outputs"][0]["url"] == "udp://127.0.0.1:6004"
     broken = "/etc/streamd/conf.d/broken.toml"
     assert 'did you mean "udp://' in errors()[broken] or "must begin with" in errors()[broken]
     assert f"{broken}:4:7: output.x.url: " in journal("-b", "-u", "streamd.service")
     found = wait_state("relayed/x", "blocked")
     assert "MediaMTX is not installed" in found["cause"]
     assert show("streamd-mediamtx.service", "ActiveState", "Result") == {"ActiveState": "inactive", "Result": "success"}
-    assert not is_active("broken/x")
     assert str(SETTINGS) in errors()
 
 

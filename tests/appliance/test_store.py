@@ -38,7 +38,7 @@ def disk() -> Iterator[None]:
     kept = Path("/root/state")
     shutil.copytree(STATE, kept)
     run("systemctl", "stop", "streamd.service")
-    run("mount", "-t", "tmpfs", "-o", "size=64k,mode=0700", "tmpfs", str(STATE))
+    run("mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs", str(STATE))
     try:
         shutil.copytree(kept, STATE, dirs_exist_ok=True)
         run("systemctl", "start", "streamd.service")
@@ -99,7 +99,7 @@ def test_the_daemon_is_killed_twice_and_no_output_restarts(damage: str, reason: 
     run("streamctl", "stop", "a/z")
     before, had = incarnations(("a", "a/x", new, f"{new}/x")), ports()
     assert had["a"] != had[new]
-    assert unkept().keys() == {"allocation.json", "stopped.json"}
+    assert unkept().keys() == {"allocation.json", "routes.json", "stopped.json"}
     assert all(found.startswith(f"the file cannot be written: {reason}; ") for found in unkept().values())
     for _ in range(2):
         kill_daemon()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from streamd.host.confd import Reader, read_configuration, read_files
 from streamd.route.diagnostic import Diagnostic
+from streamd.route.model import Settings
 
 GOOD = '[input]\nurl = "udp://0.0.0.0:{port}"\n'
 
@@ -86,6 +87,25 @@ def test_only_what_changed_is_parsed_again(tmp_path: Path) -> None:
     second = reader.read()
     assert first.files[0].route is second.files[0].route
     assert first.files[1].route is not second.files[1].route
+
+
+def test_what_was_read_once_is_known_again_and_not_parsed_where_it_says_the_same(tmp_path: Path) -> None:
+    put(tmp_path, "etc/streamd/conf.d/a.toml", GOOD.format(port=5000))
+    put(tmp_path, "etc/streamd/conf.d/a.toml.d/x.toml", 'description = "\u00e4"\n')
+    (before,) = Reader(str(tmp_path)).read().files
+    texts = [(piece.path, piece.text) for piece in before.pieces]
+    reader = Reader(str(tmp_path))
+    known = reader.recall(texts, Settings())
+    assert known.route == before.route
+    (found,) = reader.read().files
+    assert found.route is known.route
+    put(tmp_path, "etc/streamd/conf.d/a.toml.d/x.toml", "description = 3\n")
+    (broken,) = reader.read().files
+    assert broken.route is None
+
+
+def test_what_was_damaged_meanwhile_is_no_route(tmp_path: Path) -> None:
+    assert Reader(str(tmp_path)).recall([("/x/a.toml", "\ud800 = \udc80")], Settings()).route is None
 
 
 def test_a_port_that_was_allocated_is_the_incumbents(tmp_path: Path) -> None:

@@ -13,11 +13,12 @@ import pytest
 from streamd.host.store import Store
 from streamd.plan.allocation import Allocation
 
-NAMES = ("allocation.json", "stopped.json", "digest.key", "streamd.toml")
+NAMES = ("allocation.json", "stopped.json", "digest.key", "streamd.toml", "routes.json")
 OLD = Allocation(groups={"a": "239.255.1.1"}, ports={"a": 5000}, channels={"a": "127.64.0.1"})
 NEW = Allocation(groups={"a": "239.255.1.1"}, ports={"a": 5007}, channels={"a": "127.64.0.1"})
 STOPPED = frozenset({"a/x"})
 SETTINGS = b"max_outputs = 3\n"
+ROUTES = {"a": (("/etc/streamd/conf.d/a.toml", '[input]\nurl = "test:"\n'), ("/run/x.toml", "enabled = false\n"))}
 KEY = bytes(range(32))
 
 
@@ -76,6 +77,7 @@ def used(host: Host) -> Host:
     store.keep_allocation(OLD)
     store.keep_stopped(STOPPED)
     store.keep_settings(SETTINGS)
+    store.keep_routes(ROUTES)
     path = host.state / "digest.key"
     path.touch(0o600)
     path.write_bytes(KEY)
@@ -87,10 +89,10 @@ def test_all_is_remembered_over_a_reboot_and_only_root_may_read_it(used: Host) -
     used.reboot()
     store = used.daemon()
     assert (store.allocation, store.stopped, store.digest_key()) == (OLD, STOPPED, KEY)
-    assert store.settings == SETTINGS
+    assert (store.settings, store.routes) == (SETTINGS, ROUTES)
     assert store.problems == ()
     files = [used.state / name for name in NAMES] + [used.fallback / name for name in NAMES]
-    assert [oct(path.stat().st_mode & 0o777) for path in files] == ["0o600"] * 8
+    assert [oct(path.stat().st_mode & 0o777) for path in files] == ["0o600"] * len(files)
     assert used.fallback.stat().st_mode & 0o777 == 0o700
     assert sorted(path.name for path in used.state.iterdir()) == sorted(NAMES)
 
@@ -186,7 +188,7 @@ def test_what_cannot_be_read_is_served_by_its_copy_and_never_written(used: Host,
     with used.unreadable(name):
         store = used.daemon()
         assert (store.allocation, store.stopped, store.digest_key()) == (OLD, STOPPED, KEY)
-        assert store.settings == SETTINGS
+        assert (store.settings, store.routes) == (SETTINGS, ROUTES)
         (problem,) = store.problems
         assert problem.path == str(used.state / name)
         assert problem.message == (
@@ -197,10 +199,12 @@ def test_what_cannot_be_read_is_served_by_its_copy_and_never_written(used: Host,
     store.keep_allocation(NEW)
     store.keep_stopped(frozenset())
     store.keep_settings(b"")
+    store.keep_routes({})
     store.retry()
     assert (used.state / name).read_bytes() == before
     again = used.daemon()
     assert (again.allocation, again.stopped, again.digest_key(), again.settings) == (NEW, frozenset(), KEY, b"")
+    assert again.routes == {}
     assert again.problems == ()
 
 
@@ -258,3 +262,21 @@ def test_files_in_memory_are_written_when_they_can_be(host: Host) -> None:
     way.rmdir()
     assert store.retry()
     assert host.daemon().started == {"streamd-ingest@a.service"}
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        b"[]",
+        b"1",
+        b'{"a": 1}',
+        b'{"a": []}',
+        b'{"a": [["/p", 1]]}',
+        b'{"a": [["/p"]]}',
+        b'{"a": [["/p", "t"], 3]}',
+        b"{",
+    ],
+)
+def test_routes_that_are_none_are_not_remembered(host: Host, damaged: bytes) -> None:
+    (host.state / "routes.json").write_bytes(damaged)
+    assert host.daemon().routes == {}
