@@ -27,6 +27,10 @@ RESTART_STEPS_SINCE: Final = 254
 """The systemd version that brought RestartSteps= and RestartMaxDelaySec=."""
 RESTART_STEPS: Final = 8
 
+OWN_TMP_SINCE: Final = 257
+"""The systemd version that brought PrivateTmp=disconnected: a /tmp that is no directory of the host's, which systemd
+need not make before each start, nor have removed by a process of its own after each end."""
+
 LOG_FILTERS_SINCE: Final = 253
 """The systemd version that brought LogFilterPatterns=."""
 CHATTER: Final = (
@@ -129,6 +133,12 @@ class DesiredUnit:
         """Return the path of the file that holds this unit's secret FFmpeg options."""
         return f"{PRESET_DIRECTORY}/{self.name}"
 
+    @property
+    def backoff_directory(self) -> str:
+        """Return where below /run the helper keeps its count; a colon would stand before the name of a link."""
+        kind, _at, instance = self.name.removesuffix(".service").partition("@")
+        return f"{kind}/{instance.replace(':', '/')}"
+
     def live_properties(self) -> list[Property]:
         """Return what can be set on the unit while it runs: Description and limits."""
         limits = self.limits
@@ -166,6 +176,8 @@ class DesiredUnit:
         ]
         if systemd_version >= LOG_FILTERS_SINCE:
             properties.append(("LogFilterPatterns", "a(bs)", [[False, pattern] for pattern in CHATTER]))
+        if systemd_version >= OWN_TMP_SINCE:
+            properties.append(("PrivateTmpEx", "s", "disconnected"))
         if self.command.preset:
             properties.append(("LoadCredential", "a(ss)", [["secrets", self.preset_path]]))
         wait = delays(pace, self.name, listener=self.is_listener)
@@ -181,6 +193,9 @@ class DesiredUnit:
             helper = [BACKOFF_HELPER, str(wait.first), str(wait.longest), str(made)]
             properties += [
                 ("RestartUSec", "t", wait.first * 1000),
+                ("RuntimeDirectory", "as", [self.backoff_directory]),
+                ("RuntimeDirectoryMode", "u", 0o700),
+                ("RuntimeDirectoryPreserve", "s", "restart"),
                 ("ExecStartPre", "a(sasb)", [[helper[0], helper, False]]),
             ]
         return properties

@@ -52,6 +52,16 @@ def test_systemd_252_gets_no_property_that_it_does_not_know_and_a_helper_instead
     first, longest = (str(wait) for wait in astuple(delays(Pace.QUICK, unit_of("a-b/x"))))
     helper = "/usr/libexec/streamd/backoff"
     assert made["ExecStartPre"] == ("a(sasb)", [[helper, [helper, first, longest, "0"], False]])
+    # A colon would name a link there.
+    assert made["RuntimeDirectory"] == ("as", ["streamd-output/a-b/x"])
+    assert made["RuntimeDirectoryPreserve"] == ("s", "restart")
+
+
+def test_a_recent_systemd_makes_nothing_on_the_host_for_a_start() -> None:
+    made = properties(257)
+    assert made["PrivateTmpEx"] == ("s", "disconnected")
+    assert "RuntimeDirectory" not in made
+    assert not {"RuntimeDirectory", "PrivateTmpEx"} & properties(256).keys()
 
 
 def test_every_unit_has_its_slice_and_its_journal_fields() -> None:
