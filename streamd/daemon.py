@@ -50,6 +50,8 @@ _TICK: Final = 1.0
 """Seconds between two looks at what the FFmpegs report, which they do once a second."""
 _TEND: Final = 3
 """Ticks between two questions whether MediaMTX hangs."""
+_PATIENCE: Final = 30.0
+"""Seconds between two requests to systemd to wait on for the start: in a storm of restarts it answers slowly."""
 _AFTER_FAILURE: Final = 2.0
 """Seconds between passes while systemd does not answer."""
 
@@ -90,9 +92,6 @@ async def _serve() -> int:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     stir = _Stir()
-    loop.add_signal_handler(signal.SIGTERM, stop.set)
-    loop.add_signal_handler(signal.SIGINT, stop.set)
-
     connection = await connect_system_bus()
     systemd = Systemd(connection, stir.units)
     await systemd.open()
@@ -109,12 +108,17 @@ async def _serve() -> int:
     ward = Ward(ProgressChannel(), logs)
     reconciler = Reconciler(systemd, store, ward, publish)
     service = Service(connection, reconciler, check=reconciler.check)
+    patience = loop.create_task(_ask_for_patience())
     await reconciler.adopt()
+    patience.cancel()
     herald = Herald(systemd, store, _RUNTIME, Path("/") / CREDENTIALS_DIRECTORY, reconciler.hooks)
     await service.open()
     watcher = Watcher(_WATCHED, stir.files)
     watcher.open()
     spare_collector()
+    # Before this there is nothing to put in order, and a daemon that waits for systemd ends as any process.
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGINT, stop.set)
     notify.ready(reconciler.status.summary())
     _LOG.info("streamd %s is ready: %s", __version__, reconciler.status.summary())
 
@@ -153,6 +157,13 @@ async def _serve() -> int:
         else:
             _LOG.critical("streamd ends: %s", task.result())
     return 1
+
+
+async def _ask_for_patience() -> None:
+    """Tell systemd that the start goes on; if it does not answer the calls of which it consists, they end it."""
+    while True:
+        await asyncio.sleep(_PATIENCE)
+        notify.patience(3 * _PATIENCE)
 
 
 def spare_collector() -> None:

@@ -13,6 +13,11 @@ def ready(status: str) -> None:
     daemon.notify(f"READY=1\nSTATUS={status}")
 
 
+def patience(seconds: float) -> None:
+    """Ask systemd, which waits for the start, to go on waiting for that long from now."""
+    daemon.notify(f"EXTEND_TIMEOUT_USEC={seconds * 1_000_000:.0f}")
+
+
 def reloading() -> None:
     """Tell that a reload begins."""
     daemon.notify(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
+import time
+from pathlib import Path
 
 from tests.appliance.host import (
     journal,
@@ -76,6 +81,32 @@ def test_routes_are_told_while_their_outputs_are_still_being_started() -> None:
     assert len(found) == 20
     assert {"starting"} <= {output["state"] for output in found}
     wait_active(names, 60)
+
+
+def descriptors(pid: int) -> list[str]:
+    found = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.append(os.readlink(link))
+    return found
+
+
+def test_it_can_be_stopped_before_it_is_ready() -> None:
+    run("systemctl", "stop", "streamd.service")
+    bus = int(show("dbus.service", "MainPID")["MainPID"])
+    os.kill(bus, signal.SIGSTOP)
+    try:
+        run("systemctl", "start", "--no-block", "streamd.service")
+        wait_until(lambda: show("streamd.service", "ActiveState")["ActiveState"] == "activating", 10, "it starts")
+        pid = int(show("streamd.service", "MainPID")["MainPID"])
+        wait_until(lambda: "anon_inode:[eventpoll]" in descriptors(pid), 10, "it waits for the bus")
+        begin = time.monotonic()
+        run("systemctl", "stop", "streamd.service")
+        assert time.monotonic() - begin < 10, "it was not killed for not listening"
+    finally:
+        os.kill(bus, signal.SIGCONT)
+    assert show("streamd.service", "Result", "ActiveState") == {"Result": "success", "ActiveState": "inactive"}
+    run("systemctl", "start", "streamd.service")
 
 
 def test_check_works_without_the_daemon() -> None:
