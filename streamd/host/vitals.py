@@ -12,7 +12,7 @@ from streamd.host.endings import Endings, Lines
 from streamd.host.progress import ProgressChannel
 from streamd.plan.address import Address
 from streamd.plan.cause import stalled
-from streamd.plan.health import RUNS, Verdict, Vitals, judge_input, judge_output
+from streamd.plan.health import RUNS, Verdict, Vitals, goes_on, judge_input, judge_output
 from streamd.plan.observed import Details, Observed
 from streamd.plan.pace import Pace
 from streamd.plan.patient import Patient
@@ -163,7 +163,10 @@ class Ward:
         sources: dict[str, Vitals | None] = {}
         for number, name in enumerate(up):
             patient = self._patients[name]
-            if self._goes_on(name, patient, now, turn=(self._looks + number) % _SPEED_EVERY == 0):
+            # Of a listener and of what brings no transport stream, more counts than that it moves.
+            track = None if patient.is_listener or name in self.garbage else self._tracks.get(name)
+            turn = (self._looks + number) % _SPEED_EVERY == 0
+            if goes_on(track, self.verdicts.get(name), now, look_at_speed=turn):
                 yield name, RUNS
             elif not patient.address.output:
                 yield name, judge_input(self._vitals(name, patient), now, stall_timeout=patient.stall_timeout)
@@ -174,23 +177,6 @@ class Ward:
                     sources[route] = self._vitals(source, self._patients[source]) if source in up else None
                 vitals = self._vitals(name, patient)
                 yield name, judge_output(vitals, sources[route], now, stall_timeout=patient.stall_timeout)
-
-    def _goes_on(self, name: str, patient: Patient, now: int, *, turn: bool) -> bool:
-        """Tell whether a unit runs as it did before, by a look that is cheap; one that is not sure is no.
-
-        Args:
-            name: the unit.
-            patient: the same.
-            now: µs of the monotonic clock.
-            turn: whether its speed is to be looked at.
-        """
-        track = self._tracks.get(name)
-        if track is None or patient.is_listener or name in self.garbage or self.verdicts.get(name) is not RUNS:
-            return False
-        if turn and track.has_speed:
-            track.skip()
-            return False
-        return track.is_moving(now)
 
     def _vitals(self, name: str, patient: Patient) -> Vitals:
         invocation, active_since = self._up[name]

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from streamd.plan.progress import BREAK, LONG_BREAK, Meter
 from streamd.plan.status import State
+from streamd.plan.track import Track
 
 CONNECT_ALLOWANCE: Final = 10_000_000
 """µs that a start may take beyond the stall time-out: probing takes up to 5 s, and so may a connection; an FFmpeg that
@@ -75,6 +76,23 @@ class Verdict:
 
 RUNS: Final = Verdict(state=State.RUNNING)
 """The usual verdict: always the same object, so that two rounds of a thousand of it are told to be equal at once."""
+
+
+def goes_on(track: Track | None, last: Verdict | None, now: int, *, look_at_speed: bool) -> bool:
+    """Tell whether a unit runs as it did before, by a look that is cheap; one that is not sure is no.
+
+    Args:
+        track: what is heard of it; None where nothing is, or where that is not all that counts.
+        last: the verdict on it before.
+        now: µs of the monotonic clock.
+        look_at_speed: whether it is to be judged anew if it has a speed, of which all reports but the last are skipped.
+    """
+    if track is None or last is not RUNS:
+        return False
+    if look_at_speed and track.has_speed:
+        track.skip()
+        return False
+    return track.is_moving(now)
 
 
 def judge_input(vitals: Vitals, now: int, *, stall_timeout: int = 0) -> Verdict:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from streamd.plan.health import Verdict, Vitals, judge_input, judge_output
+from streamd.plan.health import RUNS, Verdict, Vitals, goes_on, judge_input, judge_output
 from streamd.plan.progress import Meter, Report, advance
 from streamd.plan.status import State
+from streamd.plan.track import Track
 
 STALL = 10
 START = 1000
@@ -200,3 +201,27 @@ def test_what_is_fetched_is_fetched_anew_when_it_gives_nothing() -> None:
     assert not judged(flowed, START + 119).restart
     assert judged(flowed, START + 121).restart
     assert not judge_input(flowed, int((START + 3600) * 1e6)).restart, "an encoder that sends by itself is waited for"
+
+
+def told(*, media: bool) -> Track:
+    """Return what is heard of a process that sends for a minute."""
+    track = Track()
+    for second in range(1, 61):
+        time = f"out_time_us={second * 1_000_000}\n" if media else ""
+        track.hear(f"total_size={second * 625_000}\n{time}progress=continue\n".encode(), second * 1_000_000)
+    return track
+
+
+@pytest.mark.parametrize("look_at_speed", [False, True])
+@pytest.mark.parametrize("media", [False, True])
+def test_what_ran_and_moves_goes_on_unless_its_speed_is_to_be_looked_at(media: bool, look_at_speed: bool) -> None:
+    expected = not (media and look_at_speed)
+    assert goes_on(told(media=media), RUNS, 61_000_000, look_at_speed=look_at_speed) is expected
+
+
+def test_a_look_that_is_not_sure_says_no() -> None:
+    assert not goes_on(None, RUNS, 61_000_000, look_at_speed=False)
+    assert not goes_on(told(media=False), None, 61_000_000, look_at_speed=False)
+    slow = Verdict(state=State.RUNNING, cause="it sends at 0.50 of real time")
+    assert not goes_on(told(media=True), slow, 61_000_000, look_at_speed=False)
+    assert not goes_on(told(media=False), RUNS, 80_000_000, look_at_speed=False)
