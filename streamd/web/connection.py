@@ -90,7 +90,8 @@ def guarded(keeper: Doorkeeper) -> type[H11Protocol]:
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            if keeper.admit(transport):
+            # Over TLS it has been since before the handshake.
+            if transport.get_extra_info("sslcontext") or keeper.admit(transport):
                 self._until_head.start()
             else:
                 transport.abort()

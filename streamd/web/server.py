@@ -19,6 +19,7 @@ from streamd.host.webkeys import KeyRing
 from streamd.web.app import make_app
 from streamd.web.connection import Doorkeeper, quieten, server_options
 from streamd.web.gateway import Gateway
+from streamd.web.handshake import over_tls
 from streamd.web.hub import Hub
 from streamd.web.link import BusLink, Link
 from streamd.web.session import Sessions
@@ -71,10 +72,12 @@ async def serve(
 ) -> None:
     """Serve until a signal ends it."""
     keeper = keeper if keeper is not None else Doorkeeper(proxies=gateway.settings.proxies)
-    config = Config(make_app(gateway), **server_options(keeper))
+    options = dict(server_options(keeper))
+    if tls:
+        options["http"] = over_tls(options["http"], keeper, tls)
+    config = Config(make_app(gateway), **options)
     config.load()
     quieten()
-    config.ssl = tls
     server = GatewayServer(config, gateway.hub, ready)
     following = asyncio.create_task(gateway.hub.run())
     # Without what follows the daemon, every answer would be of some time ago.

@@ -289,6 +289,83 @@ def test_tls_by_credentials(tmp_path: Path) -> None:
     assert server.tls_context("") is None
 
 
+@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
+def test_a_handshake_counts_and_may_take_only_so_long(tmp_path: Path) -> None:
+    certificate(tmp_path)
+    context = server.tls_context(str(tmp_path))
+    trusted = ssl.create_default_context(cafile=str(tmp_path / "certificate"))
+
+    async def check() -> None:
+        async with served(tmp_path, Patience(connections=3, each=3, head=1), tls=context) as (_it, port, keeper):
+            silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+            silent[0][1].write(b"\x16\x03\x01\x02\x00\x01")  # it begins
+            while keeper.count < 3:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            assert await said(port, HEALTH) == b"", "there is room for no more"
+            for reader, writer in silent:
+                assert await hung_up(reader)
+                writer.close()
+            while keeper.count:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            for _ in range(5):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusted)
+                writer.write(HEALTH)
+                assert (await reader.read()).startswith(b"HTTP/1.1 200")
+                writer.close()
+            while keeper.count:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+    asyncio.run(check())
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
+def test_what_is_said_together_with_the_end_of_the_handshake_is_heard(tmp_path: Path) -> None:
+    certificate(tmp_path)
+    context = server.tls_context(str(tmp_path))
+    trusted = ssl.create_default_context(cafile=str(tmp_path / "certificate"))
+
+    async def check() -> None:
+        async with served(tmp_path, tls=context) as (_it, port, _keeper):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            arrives, leaves = ssl.MemoryBIO(), ssl.MemoryBIO()
+            client = trusted.wrap_bio(arrives, leaves, server_hostname="127.0.0.1")
+            with pytest.raises(ssl.SSLWantReadError):
+                client.do_handshake()
+            writer.write(leaves.read())
+            while True:
+                arrives.write(await reader.read(65536))
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    client.do_handshake()
+                    break
+            client.write(HEALTH)
+            writer.write(leaves.read())  # its end and the request, in one piece
+            answer = b""
+            while not answer.endswith(b"}"):
+                arrives.write(await reader.read(65536))
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    answer += client.read()
+            assert answer.startswith(b"HTTP/1.1 200")
+            writer.close()
+
+    asyncio.run(check())
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
+def test_a_websocket_over_tls(tmp_path: Path) -> None:
+    certificate(tmp_path)
+    context = server.tls_context(str(tmp_path))
+    trusted = ssl.create_default_context(cafile=str(tmp_path / "certificate"))
+
+    async def check() -> None:
+        async with served(tmp_path, tls=context) as (it, port, keeper):
+            live = await connect(f"wss://127.0.0.1:{port}/api/live", ssl=trusted, **{HEADERS: it.by("observer")})
+            assert json.loads(await live.recv())["event"] == "snapshot"
+            assert keeper.count == 1
+            await live.close()
+
+    asyncio.run(check())
+
+
 def test_what_signs_sessions_outlives_a_restart(tmp_path: Path) -> None:
     first = server.session_secret(str(tmp_path))
     assert server.session_secret(str(tmp_path)) == first
