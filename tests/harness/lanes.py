@@ -38,7 +38,9 @@ class Lane:
     arguments: tuple[str, ...]
     """Of tests/run."""
     fills: bool = False
-    """It waits for nothing, and so fills the time in which the others do: one such runs beside them, and gives way."""
+    """It waits for nothing, and so fills the time in which the others do: one such runs beside them, and gives way.
+
+    Not beside the first ones, which are those that wait the least."""
 
 
 def lanes(suites: Sequence[str]) -> list[Lane]:
@@ -60,15 +62,24 @@ def run_lanes(
         script: tests/run.
         wanted: the lanes.
         limit: seconds that each may take.
-        at_once: how many run side by side, besides one that fills; the others follow as these end.
+        at_once: how many run side by side; the others follow as these end. From the end of the first on, one that fills
+            runs besides.
 
     Raises:
         HarnessError: one took too long.
     """
     running: dict[str, subprocess.Popen[bytes]] = {}
-    is_over = threading.Event()
+    is_over, has_ended = threading.Event(), threading.Event()
 
     def run(lane: Lane) -> bool:
+        try:
+            if lane.fills:
+                has_ended.wait()
+            return False if is_over.is_set() else carry_out(lane)
+        finally:
+            has_ended.set()
+
+    def carry_out(lane: Lane) -> bool:
         log = cache.logs / f"{lane.name}-lane.log"
         # Should this process be killed, they are asked to end, and remove what they have made.
         way = ["nice", f"--adjustment={NICENESS}"] if lane.fills else []
@@ -98,6 +109,7 @@ def run_lanes(
             raise HarnessError(f"a lane took longer than {limit:.0f} s: {error.cmd}") from None
         finally:
             is_over.set()
+            has_ended.set()
             for each in (pool, filling):
                 each.shutdown(wait=False, cancel_futures=True)
             for process in list(running.values()):

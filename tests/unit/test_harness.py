@@ -70,21 +70,25 @@ def test_lanes_run_side_by_side_and_each_is_told(tmp_path: Path, capfd: pytest.C
     cache = host.Cache(tmp_path)
     cache.prepare()
     script = tmp_path / "script.py"
-    # Each waits for the other, so one after the other they would never end.
+    # A lane notes that it began, and ends when all those have begun that are named: side by side, or never.
     script.write_text(
         "import pathlib, sys, time\n"
         "here = pathlib.Path(__file__).parent\n"
-        "(here / sys.argv[1]).touch()\n"
-        "while not (here / sys.argv[2]).exists(): time.sleep(0.01)\n"
-        "print('I am', sys.argv[1], flush=True)\n"
-        "sys.exit(sys.argv[1] == 'two')\n"
+        "me, *awaited = sys.argv[1:]\n"
+        "assert (here / 'two-ends').exists() or me != 'fill', 'it began too early'\n"
+        "(here / me).touch()\n"
+        "while not all((here / name).exists() for name in awaited): time.sleep(0.01)\n"
+        "print('I am', me, flush=True)\n"
+        "(here / f'{me}-ends').touch()\n"
+        "sys.exit(me == 'two')\n"
     )
     wanted = [
-        lanes.Lane("a", ("one", "two")),
-        lanes.Lane("b", ("two", "three")),
-        lanes.Lane("c", ("three", "one"), fills=True),
+        lanes.Lane("a", ("one", "two", "three", "fill")),
+        lanes.Lane("b", ("two", "one")),
+        lanes.Lane("c", ("three", "one", "fill")),
+        lanes.Lane("d", ("fill", "one", "three"), fills=True),
     ]
-    assert lanes.run_lanes(cache, script, wanted, limit=30) == {"a": True, "b": False, "c": True}
+    assert lanes.run_lanes(cache, script, wanted, limit=30) == {"a": True, "b": False, "c": True, "d": True}
     printed = capfd.readouterr().out
     assert printed.index("I am one") < printed.index("b: what it printed") < printed.index("I am two")
 
