@@ -21,7 +21,8 @@ from streamd.route.target import parse_output
 
 SUFFIX: Final = ".toml"
 
-_KEYS: Final = ("description", "enabled", "relay", "input", "output", "hooks")
+ROUTE_KEYS: Final = ("description", "enabled", "relay", "input", "output", "hooks")
+"""All that may stand at the top of a route's file."""
 _WITH_URL: Final = ("interface", "source", "allow_visible_password", "tls_verify", "transport")
 _BELOW: Final = {
     **dict.fromkeys(("url", "limits"), "stands below [input] or [output.NAME], not at the top of the file"),
@@ -130,7 +131,7 @@ def _route(report: Report, name: str, settings: Settings) -> Route | None:
                 "srt-live-transmit reads from the direct relay, and this route's is MediaMTX,"
                 ' write "ffmpeg" here or relay = "direct" at the top of the file',
             )
-    table.finish(_KEYS, {key: f"{key} {where}" for key, where in _BELOW.items()})
+    table.finish(ROUTE_KEYS, {key: f"{key} {where}" for key, where in _BELOW.items()})
     if parsed is None:
         return None
     source = parsed.source

@@ -31,7 +31,8 @@ MAX_STREAMID: Final = 512
 _COMMON: Final = ("url", "limits")
 _UDP: Final = ("interface", "source")
 _SRT: Final = ("mode", "latency", "passphrase", "streamid")
-_ALL: Final = (*_COMMON, *_UDP, *_SRT, *PULL_KEYS, *PUBLISH_KEYS)
+INPUT_KEYS: Final = (*_COMMON, *_UDP, *_SRT, *PULL_KEYS, *PUBLISH_KEYS)
+"""All that may stand below [input]."""
 _SCHEMES: Final = ("udp", "srt", *PULL_SCHEMES, "publish", "test", "file")
 _OF_OUTPUTS: Final = {
     "ttl": "ttl is for udp outputs",
@@ -51,8 +52,8 @@ def parse_input(table: Table, settings: Settings, name: str) -> Input | None:
     if url is None:
         if not table.has("url"):
             table.missing("url", 'missing, write url = "udp://0.0.0.0:5000"')
-        table.accept(_ALL)
-        table.finish(_ALL, _OF_OUTPUTS)
+        table.accept(INPUT_KEYS)
+        table.finish(INPUT_KEYS, _OF_OUTPUTS)
         return None
     source = _source(table, url, settings, name)
     return Input(url=url, source=source, limits=limits) if source is not None else None
@@ -61,8 +62,8 @@ def parse_input(table: Table, settings: Settings, name: str) -> Input | None:
 def _source(table: Table, url: str, settings: Settings, name: str) -> Source | None:
     scheme = scheme_of(url)
     if scheme not in _SCHEMES:
-        table.accept(_ALL)
-        table.finish(_ALL, _OF_OUTPUTS)
+        table.accept(INPUT_KEYS)
+        table.finish(INPUT_KEYS, _OF_OUTPUTS)
         table.wrong("url", _refused_scheme(url, scheme))
         return None
     if scheme == "udp":

@@ -36,6 +36,8 @@ _KEYS: Final = {
     "rtmp": ("key", "tls_verify"),
     "rtsp": ("transport", "allow_visible_password"),
 }
+OUTPUT_KEYS: Final = (*_COMMON, *(key for keys in _KEYS.values() for key in keys))
+"""All that may stand below [output.NAME]."""
 STALL_RANGE: Final = (5_000, 600_000)
 """ms of stall_timeout: FFmpeg reports once a second, and some seconds' silence are no stall."""
 UNCARRIED: Final = "&%"
@@ -64,9 +66,8 @@ def parse_output(table: Table, name: str, settings: Settings) -> Output | None:
     if url is None or not kind:
         if url is not None:
             table.wrong("url", unknown_scheme(scheme_of(url), _KINDS).message)
-        keys = tuple(key for keys in _KEYS.values() for key in keys)
-        table.accept(keys)
-        table.finish((*_COMMON, *keys), _NOT_OF_OUTPUTS)
+        table.accept(OUTPUT_KEYS)
+        table.finish(OUTPUT_KEYS, _NOT_OF_OUTPUTS)
         return None
     if kind == "udp":
         target = _udp(table, url, settings)

@@ -97,7 +97,7 @@ async def show_input(request: Request, input_id: str) -> Response:
     summary="Set keys of an input, or take them away with null",
     description=_DRY,
     responses={200: either("Input", "Plan", "As it is now, or what would change."), **answers(*_CHANGING)},
-    openapi_extra=takes("Patch"),
+    openapi_extra=takes("InputPatch"),
 )
 async def change_input(request: Request, input_id: str, dry_run: bool = _DRY_RUN) -> Response:
     """Set keys of a route."""
@@ -167,7 +167,7 @@ async def show_output(request: Request, input_id: str, output_id: str) -> Respon
     summary="Set keys of an output, or take them away with null",
     description=_DRY,
     responses={200: either("Output", "Plan", "As it is now, or what would change."), **answers(*_CHANGING)},
-    openapi_extra=takes("Patch"),
+    openapi_extra=takes("OutputPatch"),
 )
 async def change_output(request: Request, input_id: str, output_id: str, dry_run: bool = _DRY_RUN) -> Response:
     """Set keys of an output."""

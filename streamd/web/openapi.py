@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from streamd.plan.status import State
+from streamd.web.keys import INPUT, OUTPUT, ROUTE, or_null
 from streamd.web.problem import MEDIA_TYPE, TITLES
 
 _TIME: Final = {"type": "integer", "description": "µs since 1970; 0 where there is none."}
@@ -96,10 +97,14 @@ def _ref(name: str) -> dict[str, Any]:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-_KEYS: Final = {"propertyNames": {"pattern": "^[^\u0000]*$"}}
-"""What a key may be called."""
-_TABLE: Final = {"type": "object", **_KEYS, "additionalProperties": _ref("Value")}
-_OR_NULL: Final = {"anyOf": [_ref("Value"), {"enum": [None]}]}
+def _closed(properties: Mapping[str, Any], example: object, *, required: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return an object that has no other keys than these."""
+    return _object(properties, example, required=required) | {"additionalProperties": False}
+
+
+def _patch(properties: Mapping[str, Any], example: object) -> dict[str, Any]:
+    text = "Keys with their new values; null takes a key away (RFC 7396). Those that are not named stay."
+    return _closed(properties, example) | {"minProperties": 1, "description": text}
 
 
 def _list(name: str) -> dict[str, Any]:
@@ -128,19 +133,6 @@ _COMMON: Final = {
     "statistics": _ref("Statistics"),
 }
 _ID: Final = {"type": "string", "pattern": "^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$"}
-_WORDS: Final = {"type": "string", "pattern": "^[^\u0000]*$"}
-_VALUE: Final = {
-    "description": "What a key of a file may have: a text, a whole number, true or false, a list, or a table.",
-    "anyOf": [
-        _WORDS,
-        {"type": "integer", "minimum": -(2**63) + 1, "maximum": 2**63 - 1},
-        {"type": "boolean"},
-        {"type": "array", "items": {"$ref": "#/components/schemas/Value"}},
-        {"type": "object", **_KEYS, "additionalProperties": {"$ref": "#/components/schemas/Value"}},
-    ],
-}
-_DEFINITION: Final = "what a route's file has at the top, see streamd(8)"
-
 SCHEMAS: Final[Mapping[str, Any]] = {
     "Diagnostic": _object(
         {"path": _TEXT, "line": _NUMBER, "column": _NUMBER, "length": _NUMBER, "key": _TEXT, "message": _TEXT}
@@ -176,33 +168,31 @@ SCHEMAS: Final[Mapping[str, Any]] = {
     ),
     "Inputs": _object({"inputs": _list("Input")}, {"inputs": [INPUT_EXAMPLE]}, required=("inputs",)),
     "Outputs": _object({"outputs": _list("Output")}, {"outputs": [OUTPUT_EXAMPLE]}, required=("outputs",)),
-    "NewInput": _object(
+    "InputKeys": _closed(INPUT, {"url": "udp://0.0.0.0:5000"}, required=("url",)),
+    "OutputKeys": _closed(OUTPUT, {"url": "udp://239.10.0.1:5004", "ttl": 4}, required=("url",)),
+    "NewInput": _closed(
         {
             "id": _ID | {"description": "The route's name."},
-            "input": _TABLE | {"description": "url, and further keys of [input]."},
-            "output": _TABLE | {"description": "Outputs by name, each as in a file."},
+            **ROUTE,
+            "input": _ref("InputKeys"),
+            "output": {
+                "type": "object",
+                "description": "Outputs by name.",
+                "propertyNames": {"pattern": _ID["pattern"]},
+                "additionalProperties": _ref("OutputKeys"),
+            },
         },
         NEW_INPUT_EXAMPLE,
         required=("id", "input"),
-    )
-    | {"description": f"The id, and {_DEFINITION}. Hooks stand in files alone."}
-    | {**_KEYS, "additionalProperties": _ref("Value")},
-    "NewOutput": _object({"id": _ID, "url": _WORDS}, NEW_OUTPUT_EXAMPLE, required=("id", "url"))
-    | {
-        "description": "The id, and what stands below [output.NAME] in a file.",
-        **_KEYS,
-        "additionalProperties": _ref("Value"),
-    },
-    "Value": _VALUE,
-    "Patch": _object({}, {"description": "Studio A", "enabled": False})
-    | {
-        "minProperties": 1,
-        **_KEYS,
-        "properties": {"input": {"type": "object", **_KEYS, "additionalProperties": _OR_NULL}},
-        "additionalProperties": _OR_NULL,
-        "description": "Keys as in a file with their new values; null takes a key away (RFC 7396). "
-        "Of a route, input has keys of the input.",
-    },
+    ),
+    "NewOutput": _closed(
+        {"id": _ID | {"description": "The output's name."}, **OUTPUT}, NEW_OUTPUT_EXAMPLE, required=("id", "url")
+    ),
+    "InputPatch": _patch(
+        or_null(ROUTE) | {"input": _closed(or_null(INPUT), {"latency": "200ms"})},
+        {"description": "Studio A", "input": {"latency": "200ms", "limits": None}},
+    ),
+    "OutputPatch": _patch(or_null(OUTPUT), {"latency": "200ms", "enabled": False, "limits": None}),
     "Step": _object(
         {"action": _TEXT, "address": _TEXT, "unit": _TEXT, "reason": _TEXT},
         {

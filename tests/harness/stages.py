@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.harness import axe, package, rootfs, source
+from tests.harness import axe, package, rootfs, schemathesis, source
 from tests.harness.appliance import Appliance, in_container
 from tests.harness.command import Clock, HarnessError, complain, say
 from tests.harness.confinement import Run
@@ -70,6 +70,10 @@ class Stages:
             console = scratch / "console.log"
             shown = TREE if live else tree
             binds = {shown / name: f"{GUEST_TREE}/{name}" for name in SHARED if (shown / name).exists()}
+            if tester := schemathesis.ensure(cache, suite):
+                binds[tester] = f"{GUEST_TREE}/schemathesis"
+            else:
+                complain(f"schemathesis cannot be had, see {cache.logs / 'schemathesis.log'}")
             appliance = Appliance(self.this, view, console, binds)
             stack.callback(appliance.kill)
             yield appliance

@@ -13,6 +13,10 @@ import pytest
 pytest.importorskip("streamd.web", reason="streamd-web is not installed, so that it is NOT TESTED")
 
 from streamd.bus.client import ClientError, DeniedError, NoSuchThingError, NotRunningError
+from streamd.route.parse import ROUTE_KEYS
+from streamd.route.source import INPUT_KEYS
+from streamd.route.target import OUTPUT_KEYS
+from streamd.web import keys
 from streamd.web.body import parse_object
 from streamd.web.problem import TITLES
 from tests.unit.test_ctl_show import DIAGNOSTIC
@@ -371,6 +375,12 @@ def test_the_description_is_complete(tmp_path: Path) -> None:
             assert document["paths"]["/api/health"]["get"]["security"] == []
 
     asyncio.run(check())
+
+
+def test_the_description_has_all_keys_of_files_and_no_others() -> None:
+    assert set(keys.INPUT) == set(INPUT_KEYS)
+    assert set(keys.OUTPUT) == set(OUTPUT_KEYS)
+    assert set(keys.ROUTE) == set(ROUTE_KEYS) - {"input", "output", "hooks"}
 
 
 def test_a_whole_number_is_one_however_it_is_written() -> None:
