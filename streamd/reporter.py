@@ -72,7 +72,7 @@ class Reporter:
             observed: what systemd has.
             problems: by unit name, why its last step failed.
         """
-        details = await self._details(observed)
+        observed, details = await self._details(observed)
         self._ward.listen(configuration.settings.progress_port)
         watched = patients(good.values(), self._store.allocation.channels, configuration.settings)
         endings = self._systemd.take_endings()
@@ -124,10 +124,16 @@ class Reporter:
             )
         self._publish(status)
 
-    async def _details(self, observed: Observed) -> dict[str, Details]:
-        """Return the details of our units, with restarts that systemd was told to forget counted in."""
+    async def _details(self, observed: Observed) -> tuple[Observed, dict[str, Details]]:
+        """Return our units and their details, with restarts that systemd was told to forget counted in.
+
+        Both are of the same moment for each unit: where many change at once, it may have passed.
+        """
         ours = [unit for name, unit in observed.units.items() if Address.of_unit(name)]
-        details = await self._systemd.details(ours)
+        views = await self._systemd.details(ours)
+        details = {name: view.details for name, view in views.items()}
+        units = {name: views[name].unit if name in views else unit for name, unit in observed.units.items()}
+        observed = replace(observed, units=units)
         restarts = {name: count for name, count in self._store.restarts.items() if name in details}
         if self._systemd.version >= RESTART_STEPS_SINCE:
             # systemd's growing delay never shrinks by itself, and what shrinks it also forgets the count.
@@ -138,7 +144,7 @@ class Reporter:
                 details[name] = replace(found, status=replace(found.status, restarts=0))
         self._store.keep_restarts(restarts)
         self.has_restarted = any(found.status.restarts for found in details.values())
-        return {
+        return observed, {
             name: replace(found, status=replace(found.status, restarts=found.status.restarts + restarts.get(name, 0)))
             for name, found in details.items()
         }

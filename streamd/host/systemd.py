@@ -10,16 +10,17 @@ import asyncio
 import logging
 import os
 import re
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any, Final
 
 from streamd.bus.connection import BusError, Connection, Message, Variant
 from streamd.plan.address import Address
-from streamd.plan.known import Known
+from streamd.plan.known import Known, View
 from streamd.plan.observed import Details, Observed, ObservedUnit
 from streamd.plan.status import UnitStatus
-from streamd.plan.unit import RESTART_STEPS_SINCE, UNIT_PATTERNS, Property
+from streamd.plan.unit import RESTART_STEPS_SINCE, UNIT_PATTERNS, Property, unit_name, unit_path
 
 _LOG: Final = logging.getLogger(__name__)
 _NAME: Final = "org.freedesktop.systemd1"
@@ -43,6 +44,11 @@ each with its socket filters to free."""
 _NUDGE_SECONDS: Final = 1.0
 """An FFmpeg blocked in a call ignores one SIGTERM and ends at the second."""
 _RECENT_JOBS: Final = 4096
+_LOOKS: Final = 128
+"""Units whose ending is being looked at; of one more the next pass tells, if it still waits then."""
+_ASKED_AGAIN: Final = 256
+_ASKING_SECONDS: Final = 1.0
+"""How many units that changed are asked for in one pass, and for how long."""
 _ATTEMPTS: Final = 3
 _WAITS: Final = "auto-restart"
 """The SubState of a unit that waits for its restart."""
@@ -73,6 +79,7 @@ class Systemd:
         self._reloading = False
         self._known = Known()
         self._endings: dict[str, Details] = {}
+        self._looking: set[str] = set()
         self.version = 0
         """systemd's version, such as 257."""
 
@@ -136,7 +143,7 @@ class Systemd:
 
     async def restart_service(self, name: str) -> bool:
         """Restart a service that is active and wait for the job; tell whether it was. Raises: SystemdError."""
-        if await self._get(_unit_path(name), _UNIT, "ActiveState") != "active":
+        if await self._get(unit_path(name), _UNIT, "ActiveState") != "active":
             return False
         await self._job(name, "RestartUnit", "ss", [name, "replace"])
         return True
@@ -154,11 +161,22 @@ class Systemd:
             _LOG.debug("%s: %s", name, error)
         self._known.changed(name)
 
-    async def details(self, units: Collection[ObservedUnit]) -> dict[str, Details]:
-        """Return what systemd tells of each unit. Only units that changed since the last call are asked for."""
-        asked = self._known.missing(units)
-        found = await asyncio.gather(*map(self._detail, asked))
-        return self._known.learn({unit.name: details for unit, details in zip(asked, found, strict=True)})
+    async def details(self, units: Collection[ObservedUnit]) -> dict[str, View]:
+        """Return what systemd tells of each unit. Only units that changed since the last call are asked for.
+
+        In a storm of restarts that are all of them, and systemd is slow to answer: some are left as they were seen
+        last, and asked for in the next pass. Others wait for this one to end.
+        """
+        must, may = self._known.missing(units)
+        found = dict(zip((unit.name for unit in must), await asyncio.gather(*map(self._detail, must)), strict=True))
+        until = time.monotonic() + _ASKING_SECONDS
+        for first in range(0, len(may), _PARALLEL):
+            if first >= _ASKED_AGAIN or time.monotonic() > until:
+                self._on_change()
+                break
+            some = may[first : first + _PARALLEL]
+            found.update(zip((unit.name for unit in some), await asyncio.gather(*map(self._detail, some)), strict=True))
+        return self._known.learn(found)
 
     def take_endings(self) -> dict[str, Details]:
         """Return the details of units at the moment when their processes had ended, since the last call.
@@ -168,14 +186,23 @@ class Systemd:
         found, self._endings = self._endings, {}
         return found
 
+    def _look_soon(self, name: str) -> None:
+        # Where hundreds end again and again, the questions would grow in number faster than they are answered.
+        if name not in self._looking and len(self._looking) < _LOOKS:
+            self._looking.add(name)
+            self._run(self._look_at_ending(name))
+
     async def _look_at_ending(self, name: str) -> None:
-        detail = await self._detail(ObservedUnit(name=name, active="activating", sub=_WAITS))
-        if detail is not None and detail.sub == _WAITS:
-            self._endings[name] = detail
+        try:
+            detail = await self._detail(ObservedUnit(name=name, active="activating", sub=_WAITS))
+            if detail is not None and detail.sub == _WAITS:
+                self._endings[name] = detail
+        finally:
+            self._looking.discard(name)
 
     async def _detail(self, unit: ObservedUnit) -> Details | None:
         """Return what systemd tells of a unit, None where it does not, as of one that is gone."""
-        path = _unit_path(unit.name)
+        path = unit_path(unit.name)
 
         async def service(name: str) -> Any:  # noqa: ANN401
             return await self._get(path, _SERVICE, name)
@@ -303,7 +330,7 @@ class Systemd:
             if active is not None:
                 self._watch_stop(name, str(active.value))
             if sub is not None and sub.value == _WAITS and not self._reloading and Address.of_unit(name):
-                self._run(self._look_at_ending(name))
+                self._look_soon(name)
             if not self._reloading:
                 self._on_change()
 
@@ -351,7 +378,7 @@ class Systemd:
 
     async def _nudge(self, name: str) -> None:
         try:
-            if await self._get(_unit_path(name), _UNIT, "ActiveState") == "deactivating":
+            if await self._get(unit_path(name), _UNIT, "ActiveState") == "deactivating":
                 await self._call("KillUnit", "ssi", [name, "main", 15])
         except SystemdError as error:
             _LOG.debug("%s had ended before its second SIGTERM: %s", name, error)
@@ -365,17 +392,3 @@ def _observed(row: Sequence[Any]) -> ObservedUnit:
 def _is_lingering(error: SystemdError) -> bool:
     cause = error.__cause__
     return isinstance(cause, BusError) and cause.name == f"{_NAME}.UnitExists"
-
-
-def _unit_path(name: str) -> str:
-    escaped = "".join(
-        char if char.isascii() and char.isalnum() and (index or not char.isdigit()) else f"_{ord(char):02x}"
-        for index, char in enumerate(name)
-    )
-    return f"{_PATH}/unit/{escaped}"
-
-
-def unit_name(path: str) -> str:
-    """Return the name of the unit at an object path of systemd's."""
-    escaped = path.rsplit("/", 1)[-1]
-    return re.sub(r"_([0-9a-f]{2})", lambda found: chr(int(found[1], 16)), escaped)

@@ -45,6 +45,7 @@ INFINITY: Final = 2**64 - 1
 """How systemd's D-Bus properties of type t say "no limit"."""
 DEFAULT_TASKS: Final = 256
 
+_UNIT_PATHS: Final = "/org/freedesktop/systemd1/unit"
 _FINGERPRINT: Final = re.compile(r"\[([0-9a-f]{12})\.([0-9a-f]{8})\.([0-9a-f]{8})\]$")
 
 BY_MEDIAMTX: Final = " by MediaMTX"
@@ -204,3 +205,18 @@ class DesiredUnit:
 def _digest(value: object, digits: int) -> str:
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:digits]
+
+
+def unit_path(name: str) -> str:
+    """Return systemd's object path of a unit."""
+    escaped = "".join(
+        char if char.isascii() and char.isalnum() and (index or not char.isdigit()) else f"_{ord(char):02x}"
+        for index, char in enumerate(name)
+    )
+    return f"{_UNIT_PATHS}/{escaped}"
+
+
+def unit_name(path: str) -> str:
+    """Return the name of the unit at an object path of systemd's."""
+    escaped = path.rsplit("/", 1)[-1]
+    return re.sub(r"_([0-9a-f]{2})", lambda found: chr(int(found[1], 16)), escaped)
