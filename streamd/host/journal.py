@@ -5,10 +5,12 @@ What each MESSAGE_ID means, and what to do then, stands in units/catalog/streamd
 
 from __future__ import annotations
 
+import atexit
 import logging
+import queue
 import sys
-import traceback
 from collections.abc import Mapping
+from logging.handlers import QueueHandler, QueueListener
 from pathlib import Path
 from typing import Final
 
@@ -51,6 +53,8 @@ STATE_CHANGED: Final[Mapping[State, str]] = {
 """An input or output came into this state."""
 
 _SOCKET: Final = Path("/run/systemd/journal/socket")
+_MOST_LINES: Final = 10_000
+"""Lines that wait for the journal."""
 _PRIORITIES: Final = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 
 
@@ -62,12 +66,9 @@ class _JournalHandler(logging.Handler):
         self._identifier = identifier
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
-        if record.exc_info and record.exc_info[0]:
-            text += "\n" + "".join(traceback.format_exception(*record.exc_info)).rstrip()
         extra = getattr(record, "fields", {})
         journal.send(
-            text,
+            record.getMessage(),  # with the traceback, where there is one
             PRIORITY=_PRIORITIES.get(record.levelno, 6),
             SYSLOG_IDENTIFIER=self._identifier,
             LOGGER=record.name,
@@ -115,11 +116,34 @@ def event_fields(message_id: str, event: Event, **more: str) -> Mapping[str, obj
     return fields(message_id, event.address, STREAMD_EVENT=event.kind, **more)
 
 
+class _Aside(QueueHandler):
+    """Hands records to a thread that sends them, so that nobody waits where the journal is busy or hangs."""
+
+    def __init__(self) -> None:
+        super().__init__(queue.Queue(_MOST_LINES))
+        # The text alone: the configuration of logging gives a formatter with more to a handler that has none.
+        self.setFormatter(logging.Formatter())
+        self._lost = 0
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        try:
+            if self._lost:
+                text = f"{self._lost} lines were lost, for the journal did not take them"
+                self.queue.put_nowait(logging.LogRecord(__name__, logging.WARNING, "", 0, text, None, None))
+                self._lost = 0
+            self.queue.put_nowait(record)
+        except queue.Full:
+            self._lost += 1
+
+
 def set_up(level: int = logging.INFO, identifier: str = "streamd") -> None:
     """Send all log records to the journal, under this identifier, or to standard error where no journal listens."""
     handler: logging.Handler
     if _SOCKET.exists():
-        handler = _JournalHandler(identifier)
+        handler = _Aside()
+        sender = QueueListener(handler.queue, _JournalHandler(identifier))
+        sender.start()
+        atexit.register(sender.stop)
     else:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
