@@ -1,10 +1,11 @@
-"""The exported objects: what is at which path, introspection, properties, and the signals that a change sends."""
+"""The exported objects: what is at which path, introspection, properties, and the signals that tell of a change."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final
 
 from streamd.bus.call import CallError, quoted
@@ -27,7 +28,7 @@ _COUNTERS: Final = Counters(dict.fromkeys(MOVING, "t"))
 
 
 class Objects:
-    """All objects of one moment; `replace` leads to the next and sends what listeners must know.
+    """All objects of one moment; `replace` leads to the next and returns what tells listeners of it.
 
     What an object looks like on the wire is kept until it changes, but for its counters, which are those of the last
     second in the reply with all objects.
@@ -43,8 +44,12 @@ class Objects:
         self._entries: dict[str, dict[str, Entries]] = {}
         self._managed = ManagedObjects(_COUNTERS, self._object, self._moving)
 
-    def replace(self, tree: Tree, addresses: dict[str, str]) -> None:
-        """Export these objects in place of the last ones; those that stand for an address have moving properties."""
+    def replace(self, tree: Tree, addresses: dict[str, str]) -> list[Callable[[], None]]:
+        """Export these objects in place of the last ones; those that stand for an address have moving properties.
+
+        Returns:
+            what is to be called, in this order, to tell listeners of it.
+        """
         old, self._tree = self._tree, tree
         self._addresses = addresses
         found = list(changes(old, tree))
@@ -54,20 +59,20 @@ class Objects:
             self._entries.pop(change.path, None)
             if change.path != ROOT:
                 self._managed.change(change.path)
-        if old:  # the first objects are there before anybody can know the name
-            for change in found:
-                self._tell(change)
+        # The first objects are there before anybody can know the name.
+        return [partial(self._tell, change, tree) for change in found] if old else []
 
-    def _tell(self, change: Added | Removed | Changed) -> None:
+    def _tell(self, change: Added | Removed | Changed, tree: Tree) -> None:
         match change:
             case Added(path):
-                body = self._object(path)
-                self._connection.emit_ready(ROOT, OBJECT_MANAGER, "InterfacesAdded", "oa{sa{sv}}", body)
+                if path in self._tree:  # it has not gone since
+                    body = self._object(path)
+                    self._connection.emit_ready(ROOT, OBJECT_MANAGER, "InterfacesAdded", "oa{sa{sv}}", body)
             case Removed(path, names):
                 self._connection.emit(ROOT, OBJECT_MANAGER, "InterfacesRemoved", "oas", [path, list(names)])
             case Changed(path, interface, names):
                 schema = interfaces()[interface].properties
-                values = self._tree[path][interface]
+                values = tree[path][interface]
                 changed = {name: (schema[name].signature, values[name]) for name in names if schema[name].emits}
                 if changed:
                     body = properties_changed(interface, entries(changed))

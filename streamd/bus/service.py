@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
+from streamd.bus.backlog import Backlog
 from streamd.bus.call import Call, CallError, Handler, quoted, take_options
 from streamd.bus.changes import change_handlers
 from streamd.bus.connection import Connection
@@ -27,7 +29,7 @@ from streamd.bus.tree import Builder, addresses
 from streamd.bus.values import pack_document
 from streamd.bus.wire import Marshalled, documents
 from streamd.plan.status import Statistics, Status
-from streamd.plan.transition import transitions
+from streamd.plan.transition import Transition, transitions
 from streamd.route.diagnostic import Diagnostic
 from streamd.route.model import Settings
 from streamd.route.name import NAME_PATTERN
@@ -72,6 +74,7 @@ class Service:
         self._known: frozenset[str] = frozenset()
         """All of these."""
         self._builder = Builder()
+        self._backlog = Backlog()
         self._objects = Objects(connection, control.meter)
         self._replies = StatusReplies(control.status)
         self._plans = Shared(control.plan)
@@ -88,6 +91,7 @@ class Service:
 
     async def close(self) -> None:
         """Answer no more. The connection stays open."""
+        self._backlog.drop()
         await self._dispatcher.close()
         await self._plans.close()
         await self._statistics_of_all.close()
@@ -101,10 +105,12 @@ class Service:
         self._addresses = addresses(status)
         self._known = frozenset(self._addresses.values())
         self._statistics_of_all.forget()
-        self._objects.replace(self._builder.build(status), self._addresses)
-        for found in transitions(old, status) if old else ():
-            body = [str(found.address), str(found.old), str(found.new), found.reason]
-            self._connection.emit(ROOT, MANAGER, "StateChanged", "ssss", body)
+        self._backlog.do(self._objects.replace(self._builder.build(status), self._addresses))
+        self._backlog.do(partial(self._tell, found) for found in (transitions(old, status) if old else ()))
+
+    def _tell(self, found: Transition) -> None:
+        body = [str(found.address), str(found.old), str(found.new), found.reason]
+        self._connection.emit(ROOT, MANAGER, "StateChanged", "ssss", body)
 
     def _handlers(self) -> dict[tuple[str, str], Handler]:
         found: dict[tuple[str, str], Handler] = {
