@@ -116,7 +116,7 @@ def event_fields(message_id: str, event: Event, **more: str) -> Mapping[str, obj
     return fields(message_id, event.address, STREAMD_EVENT=event.kind, **more)
 
 
-class _Aside(QueueHandler):
+class Aside(QueueHandler):
     """Hands records to a thread that sends them, so that nobody waits where the journal is busy or hangs."""
 
     def __init__(self) -> None:
@@ -126,6 +126,7 @@ class _Aside(QueueHandler):
         self._lost = 0
 
     def enqueue(self, record: logging.LogRecord) -> None:
+        """Have a record sent; where too many wait, it is lost, and counted."""
         try:
             if self._lost:
                 text = f"{self._lost} lines were lost, for the journal did not take them"
@@ -140,7 +141,7 @@ def set_up(level: int = logging.INFO, identifier: str = "streamd") -> None:
     """Send all log records to the journal, under this identifier, or to standard error where no journal listens."""
     handler: logging.Handler
     if _SOCKET.exists():
-        handler = _Aside()
+        handler = Aside()
         sender = QueueListener(handler.queue, _JournalHandler(identifier))
         sender.start()
         atexit.register(sender.stop)

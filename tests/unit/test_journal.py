@@ -1,0 +1,63 @@
+"""Lines for the journal go aside, so that a journal which hangs holds nobody up."""
+
+from __future__ import annotations
+
+import logging
+from logging.handlers import QueueListener
+
+import pytest
+
+pytest.importorskip("systemd")
+
+from streamd.host import journal
+
+
+class Taker(logging.Handler):
+    """A journal that keeps what it is sent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.taken.append(record)
+
+
+@pytest.fixture
+def aside(monkeypatch: pytest.MonkeyPatch) -> journal.Aside:
+    monkeypatch.setattr(journal, "_MOST_LINES", 5)
+    return journal.Aside()
+
+
+def taken(aside: journal.Aside) -> list[logging.LogRecord]:
+    """Return what a journal gets that is there again."""
+    taker = Taker()
+    listener = QueueListener(aside.queue, taker)
+    listener.start()
+    listener.stop()
+    return taker.taken
+
+
+def test_lines_that_the_journal_does_not_take_are_counted_and_hold_nobody_up(aside: journal.Aside) -> None:
+    logger = logging.Logger("streamd")
+    logger.addHandler(aside)
+    for number in range(8):
+        logger.warning("line %d", number)
+    assert [record.getMessage() for record in taken(aside)] == [f"line {number}" for number in range(5)]
+    logger.warning("it is back")
+    found = [record.getMessage() for record in taken(aside)]
+    assert found == ["3 lines were lost, for the journal did not take them", "it is back"]
+
+
+def test_a_line_keeps_its_fields_and_its_traceback(aside: journal.Aside) -> None:
+    logger = logging.Logger("streamd")
+    logger.addHandler(aside)
+    try:
+        int("why")
+    except ValueError:
+        logger.exception("it failed", extra={"fields": {"STREAMD_ROUTE": "a"}})
+    (record,) = taken(aside)
+    assert record.levelno == logging.ERROR
+    assert record.getMessage().startswith("it failed\nTraceback")
+    assert record.getMessage().endswith("'why'")
+    assert record.fields == {"STREAMD_ROUTE": "a"}  # type: ignore[attr-defined]
