@@ -227,8 +227,8 @@ def test_a_refusal_tells_why(by: dict[str, httpx.Client]) -> None:
 
 def test_the_machine_and_prometheus(by: dict[str, httpx.Client]) -> None:
     write_route("a", ROUTE)
-    wait_state("a/x", "running")
     api = by["observer"]
+    wait_state_of(api, "/api/inputs/a/outputs/x", "running")
     found = api.get("/api/system/status").json()
     assert found["counts"] == {"inputs": 1, "outputs": 1, "states": {"running": 1}}
     assert found["memory"]["total"] > found["memory"]["available"] > 0
