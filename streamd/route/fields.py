@@ -22,7 +22,14 @@ MIN_MEMORY: Final = 1 << 20
 
 _TIMES: Final = {"ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000}
 _SIZES: Final = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+DURATION: Final = re.compile(r"([0-9]{1,9}) ?(ms|s|min|h)")
+SIZE: Final = re.compile(r"([0-9]{1,9})([KMGT])")
+PERCENT: Final = re.compile(r"([0-9]{1,9})%")
+CONTROL: Final = "\x00-\x1f\x7f-\x9f\u2028\u2029"
+"""Characters that no text for people may have, as they stand between brackets in an expression."""
+LONGEST_TEXT: Final = 200
+TASKS_RANGE: Final = (1, 1_000_000)
+_CONTROL: Final = re.compile(f"[{CONTROL}]")
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
 
@@ -123,7 +130,7 @@ class Table:
             return None
         return value
 
-    def text(self, key: str, longest: int = 200) -> str | None:
+    def text(self, key: str, longest: int = LONGEST_TEXT) -> str | None:
         """Return a string for people to read: one line."""
         value = self.string(key)
         if value is None:
@@ -180,7 +187,7 @@ class Table:
         if not isinstance(value, str):
             self._mistyped(key, 'a time such as "200ms"', value)
             return None
-        match = re.fullmatch(r"([0-9]{1,9}) ?(ms|s|min|h)", value)
+        match = DURATION.fullmatch(value)
         if not match:
             self.wrong(key, 'write a whole number and its unit (ms, s, min or h), such as "200ms"')
             return None
@@ -204,7 +211,7 @@ class Table:
         if not isinstance(value, str):
             self._mistyped(key, 'a size such as "150M"', value)
             return None
-        match = re.fullmatch(r"([0-9]{1,9})([KMGT])", value)
+        match = SIZE.fullmatch(value)
         if not match:
             self.wrong(key, 'write a whole number and its unit (K, M, G or T), such as "150M"')
             return None
@@ -222,7 +229,7 @@ class Table:
         if not isinstance(value, str):
             self._mistyped(key, 'a percentage such as "30%"', value)
             return None
-        match = re.fullmatch(r"([0-9]{1,9})%", value)
+        match = PERCENT.fullmatch(value)
         if not match:
             self.wrong(key, 'write a whole number and a percent sign, such as "30%"')
             return None
@@ -276,7 +283,7 @@ class Table:
         limits = Limits(
             memory=table.size("memory", MIN_MEMORY),
             cpu=table.percent("cpu", 100_000),
-            tasks=table.integer("tasks", 1, 1_000_000),
+            tasks=table.integer("tasks", *TASKS_RANGE),
         )
         table.finish({"memory", "cpu", "tasks"})
         return limits

@@ -12,7 +12,7 @@ PUBLISH_KEYS: Final = ("user", "password")
 NEVER_PATHS: Final = frozenset({"all", "all_others"})
 """Good names of routes that MediaMTX takes for "whatever path is asked for"."""
 # What may stand in an SRT stream id between colons, and in a URL as it is.
-_USER: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+USER_PATTERN: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def parse_publish(table: Table, url: str, name: str) -> PublishSource | None:
@@ -31,7 +31,7 @@ def parse_publish(table: Table, url: str, name: str) -> PublishSource | None:
     if name in NEVER_PATHS:
         table.wrong("url", f"a route that is published to must not be called {name}, which MediaMTX takes for any")
         return None
-    if user is not None and not _USER.fullmatch(user):
+    if user is not None and not USER_PATTERN.fullmatch(user):
         table.wrong("user", "must be of letters, digits, dots, dashes and underscores, 64 at most")
         return None
     return None if password is None else PublishSource(user=user or name, password=password)

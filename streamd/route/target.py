@@ -38,6 +38,7 @@ _KEYS: Final = {
 }
 OUTPUT_KEYS: Final = (*_COMMON, *(key for keys in _KEYS.values() for key in keys))
 """All that may stand below [output.NAME]."""
+TTL_RANGE: Final = (0, 255)
 STALL_RANGE: Final = (5_000, 600_000)
 """ms of stall_timeout: FFmpeg reports once a second, and some seconds' silence are no stall."""
 UNCARRIED: Final = "&%"
@@ -117,7 +118,7 @@ def _host_port(table: Table, url: str, kind: str, example: int) -> tuple[Url, in
 
 
 def _udp(table: Table, url: str, settings: Settings) -> UdpTarget | None:
-    ttl = table.integer("ttl", 0, 255)
+    ttl = table.integer("ttl", *TTL_RANGE)
     interface = interface_name(table)
     where = _host_port(table, url, "udp", 5004)
     if where is None:

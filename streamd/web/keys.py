@@ -10,16 +10,14 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final
 
-from streamd.route.fields import CREDENTIAL_PATTERN
+from streamd.route.fields import CONTROL, CREDENTIAL_PATTERN, DURATION, LONGEST_TEXT, PERCENT, SIZE, TASKS_RANGE
 from streamd.route.model import Engine, Relay, RtspTransport, SrtMode
+from streamd.route.publish import USER_PATTERN
 from streamd.route.source import INTERFACE_PATTERN, LATENCY_RANGE, MAX_STREAMID
-from streamd.route.target import STALL_RANGE
+from streamd.route.target import STALL_RANGE, TTL_RANGE
 
 Schema = dict[str, Any]
 
-_DURATION: Final = "[0-9]{1,9} ?(ms|s|min|h)"
-_LONGEST_DESCRIPTION: Final = 200
-_NO_CONTROL: Final = "^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$"
 _NO_NUL: Final = "^[^\u0000]*$"
 
 
@@ -40,7 +38,7 @@ def _choice(description: str, words: type[StrEnum]) -> Schema:
 
 
 def _duration(description: str, lowest: int, highest: int) -> Schema:
-    return _text(f"{description} From {lowest} to {highest} ms.", f"^{_DURATION}$", examples=["200ms"])
+    return _text(f"{description} From {lowest} to {highest} ms.", f"^{DURATION.pattern}$", examples=["200ms"])
 
 
 def _credential(description: str) -> Schema:
@@ -55,9 +53,9 @@ def _table(properties: Mapping[str, Schema], description: str, *, required: tupl
 
 _LIMITS: Final = _table(
     {
-        "memory": _text("Of all its processes; K is 1024.", "^[0-9]{1,9}[KMGT]$", examples=["150M"]),
-        "cpu": _text("Of one processor; it may exceed 100%.", "^[0-9]{1,9}%$", examples=["30%"]),
-        "tasks": _number("Processes and threads.", 1, 1_000_000),
+        "memory": _text("Of all its processes; K is 1024.", f"^{SIZE.pattern}$", examples=["150M"]),
+        "cpu": _text("Of one processor; it may exceed 100%.", f"^{PERCENT.pattern}$", examples=["30%"]),
+        "tasks": _number("Processes and threads.", *TASKS_RANGE),
     },
     "What its unit may take.",
 )
@@ -85,23 +83,23 @@ INPUT: Final[Mapping[str, Schema]] = {
     "transport": _TRANSPORT,
     "allow_visible_password": _VISIBLE,
     "tls_verify": _TLS_VERIFY,
-    "user": _text("Of publish: who may publish; the route's name unless said.", "^[A-Za-z0-9._-]{1,64}$"),
+    "user": _text("Of publish: who may publish; the route's name unless said.", f"^{USER_PATTERN.pattern}$"),
     "password": _credential("Of publish: with what."),
 }
 """What stands below [input]."""
 
 OUTPUT: Final[Mapping[str, Schema]] = {
     "url": _text("udp://, srt://, rtmp://, rtmps://, rtsp:// or rtsps://"),
-    "description": _text("For people.", _NO_CONTROL, maxLength=_LONGEST_DESCRIPTION),
+    "description": _text("For people.", f"^[^{CONTROL}]*$", maxLength=LONGEST_TEXT),
     "enabled": _flag("Whether it is to run; true unless said."),
     "limits": _LIMITS,
     "stall_timeout": _text(
         "For how long it may send nothing while its input gives, before it is restarted; off is for ever. "
         f"From {STALL_RANGE[0]} to {STALL_RANGE[1]} ms.",
-        f"^({_DURATION}|off)$",
+        f"^({DURATION.pattern}|off)$",
         examples=["30s"],
     ),
-    "ttl": _number("Of a multicast group: how many routers may pass it on.", 0, 255),
+    "ttl": _number("Of a multicast group: how many routers may pass it on.", *TTL_RANGE),
     "interface": _INTERFACE,
     **_SRT,
     "streamid": {"anyOf": [_STREAMID, _credential("The same, where it is a secret.")]},
