@@ -19,8 +19,9 @@ _ABSENT: Final = frozenset(
     f"{DBUS_ERROR}.{name}" for name in ("ServiceUnknown", "NameHasNoOwner", "FileNotFound", "Spawn.ServiceNotFound")
 )
 _ALLOW_INTERACTION: Final = 1
-_QUICK: Final = 5.0
-"""Seconds that polkit has when it need not ask anybody."""
+_QUICK: Final = 20.0
+"""Seconds that polkit has when it need not ask anybody. Debian 12's may take 15 for a right answer: it can miss that
+its rules have been run, until it takes them for runaways (polkit 122, mended in 123 by 5615ed043fa8)."""
 _PATIENT: Final = 60.0
 """Seconds that a person has to type a password."""
 _KNOWN_CALLERS: Final = 256

@@ -213,7 +213,7 @@ async def stage(
     address: str,
     *,
     client_address: str | None = None,
-    quick: float = 5.0,
+    quick: float = 20.0,
     patient: float = 60.0,
     control: FakeControl | None = None,
 ) -> AsyncIterator[Stage]:
