@@ -136,7 +136,7 @@ def judge(
     if unit.active == "failed":
         return State.FAILED, problem or (failure.sentence if failure else "its unit failed")
     if unit.is_waiting:
-        if failure and failure.cause in (Cause.CALLER_LEFT, Cause.NO_PUBLISHER):
+        if failure and failure.cause in _NOBODY_CALLED:
             return State.WAITING, failure.sentence
         return State.BACKOFF, failure.sentence if failure else "FFmpeg ended; it is started again"
     if unit.active == "activating":
@@ -144,6 +144,10 @@ def judge(
     if verdict is None:
         return State.RUNNING, reason
     return verdict.state, reason or verdict.cause
+
+
+_NOBODY_CALLED: Final = (Cause.CALLER_LEFT, Cause.NO_PUBLISHER)
+"""Ends that are no failures: it waits."""
 
 
 def calmed(observed: Observed, details: Mapping[str, Details], now: int) -> tuple[str, ...]:
@@ -178,6 +182,9 @@ def _judge(address: Address, scene: Scene) -> Condition:
         verdict=verdict,
         failure=ended.failure if ended else None,
     )
+    if state is State.STARTING and ended and not ended.mended and ended.failure.cause in _NOBODY_CALLED:
+        # It looks again, as it does every few seconds for as long as nobody calls: that is no news.
+        state, cause = State.WAITING, ended.failure.sentence
     details = scene.details.get(name, Details(status=UnitStatus(unit=name)))
     return Condition(
         state=state,
@@ -190,6 +197,8 @@ def _judge(address: Address, scene: Scene) -> Condition:
 
 def _since(state: State, details: Details, previous: Condition | None, now: int) -> int:
     """Return when the state was entered: what systemd does not know of is timed from when it was seen."""
+    if state is State.WAITING and previous is not None and previous.state is state:
+        return previous.since
     if state not in _JUDGED or previous is None or previous.unit.invocation != details.status.invocation:
         return details.since
     return previous.since if previous.state is state else now

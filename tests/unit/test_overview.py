@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from streamd.plan.allocation import Allocation
-from streamd.plan.cause import Ending, Failure, classify
+from streamd.plan.cause import Cause, Ending, Failure, classify
 from streamd.plan.desired import Absent, without_password
-from streamd.plan.health import Verdict
+from streamd.plan.health import RUNS, Verdict
 from streamd.plan.observed import Details, Observed, ObservedUnit
 from streamd.plan.overview import CALM_AFTER, Ended, RouteEntry, Scene, calmed, conditions, judge, overview
 from streamd.plan.status import State, Status, Trouble, UnitStatus
@@ -89,6 +89,40 @@ def test_trouble_that_is_over_leaves_its_last_error_and_nothing_else() -> None:
     assert (past.reason, past.next_try, past.advice) == ("", 0, "")
     told = "nobody listens at the destination's port: x: Connection refused"
     assert (present.last_error, present.last_error_at) == (past.last_error, past.last_error_at) == (told, 5)
+
+
+def test_what_waits_for_a_caller_waits_on_while_it_looks_again() -> None:
+    name = unit_of("a/x")
+    first = scene(route("a", udp_output("x")))
+    left = Ended(Failure(cause=Cause.CALLER_LEFT, sentence="its caller left, it listens again", advice="", line=""), 5)
+
+    def told(now: int, before: Status | None, sub: str, verdict: Verdict | None = None) -> Status:
+        active = "active" if verdict else "activating"
+        seen = replace(
+            first,
+            observed=Observed(units={name: ObservedUnit(name=name, active=active, sub=sub)}),
+            # Each try is an invocation of its own.
+            details={name: Details(status=UnitStatus(unit=name, invocation=str(now)), since=now)},
+            verdicts={name: verdict} if verdict else {},
+            endings={name: replace(left, mended=verdict is RUNS)},
+            previous=conditions(before) if before else {},
+            now=now,
+        )
+        return overview(seen)
+
+    waits = told(10, None, "auto-restart")
+    begins = told(20, waits, "start")
+    looks = told(30, begins, "running", Verdict(state=State.STARTING))
+    again = told(40, looks, "auto-restart")
+    runs = told(50, again, "running", RUNS)
+    shown = [it.routes[0].outputs[0] for it in (waits, begins, looks, again, runs)]
+    assert [it.state for it in shown] == [State.WAITING] * 4 + [State.RUNNING]
+    assert [it.since for it in shown] == [10, 10, 10, 10, 50]
+    assert {it.cause for it in shown[:4]} == {"its caller left, it listens again"}
+    # Once it has run, it starts as anything does.
+    mended = replace(first, observed=Observed(units={name: ObservedUnit(name=name, active="activating", sub="start")}))
+    found = overview(replace(mended, endings={name: replace(left, mended=True)}))
+    assert found.routes[0].outputs[0].state is State.STARTING
 
 
 def test_a_state_that_systemd_does_not_know_of_counts_from_when_it_was_seen() -> None:
