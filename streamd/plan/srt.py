@@ -5,6 +5,10 @@ ever; a pipe that nobody reads would stop the media. So a helper makes the stand
 the progress channel, and then becomes srt-live-transmit: no process is left of it, and nothing of the unit depends on
 the daemon. The helper also adds the secrets to the address, which srt-live-transmit takes in no other way; so they
 stand in the arguments of the process, though not in those of the unit.
+
+Outputs by UDP have FFmpeg alone. srt-live-transmit counts nothing of what it sends by UDP and goes on where sending
+fails (`UdpTarget::Write` of its transmitmedia.cpp, 1.5.1 to 1.5.4), so that nobody could tell that such an output is
+dead; and to a multicast group it sends as a member, which has the network bring the host's own stream back to it.
 """
 
 from __future__ import annotations
