@@ -55,6 +55,8 @@ STATE_CHANGED: Final[Mapping[State, str]] = {
 _SOCKET: Final = Path("/run/systemd/journal/socket")
 _MOST_LINES: Final = 10_000
 """Lines that wait for the journal."""
+_LAST_WORDS: Final = 2.0
+"""Seconds that a process which ends waits for the journal to take what is left."""
 _PRIORITIES: Final = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 
 
@@ -120,7 +122,8 @@ class Aside(QueueHandler):
     """Hands records to a thread that sends them, so that nobody waits where the journal is busy or hangs."""
 
     def __init__(self) -> None:
-        super().__init__(queue.Queue(_MOST_LINES))
+        self._waiting: queue.Queue[logging.LogRecord] = queue.Queue(_MOST_LINES)
+        super().__init__(self._waiting)
         # The text alone: the configuration of logging gives a formatter with more to a handler that has none.
         self.setFormatter(logging.Formatter())
         self._lost = 0
@@ -136,15 +139,20 @@ class Aside(QueueHandler):
         except queue.Full:
             self._lost += 1
 
+    def drain(self, seconds: float) -> None:
+        """Wait until all was sent, for that long at the most."""
+        with self._waiting.all_tasks_done:
+            self._waiting.all_tasks_done.wait_for(lambda: not self._waiting.unfinished_tasks, seconds)
+
 
 def set_up(level: int = logging.INFO, identifier: str = "streamd") -> None:
     """Send all log records to the journal, under this identifier, or to standard error where no journal listens."""
     handler: logging.Handler
     if _SOCKET.exists():
         handler = Aside()
-        sender = QueueListener(handler.queue, _JournalHandler(identifier))
-        sender.start()
-        atexit.register(sender.stop)
+        QueueListener(handler.queue, _JournalHandler(identifier)).start()
+        # Its thread ends with the process: to stop it as one should waits for a journal that hangs for ever.
+        atexit.register(handler.drain, _LAST_WORDS)
     else:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))

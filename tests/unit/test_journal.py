@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from logging.handlers import QueueListener
 
 import pytest
@@ -47,6 +48,22 @@ def test_lines_that_the_journal_does_not_take_are_counted_and_hold_nobody_up(asi
     logger.warning("it is back")
     found = [record.getMessage() for record in taken(aside)]
     assert found == ["3 lines were lost, for the journal did not take them", "it is back"]
+
+
+def test_who_ends_waits_for_the_journal_and_not_for_ever(aside: journal.Aside) -> None:
+    hangs, taker = threading.Event(), Taker()
+    taker.addFilter(lambda _record: hangs.wait(60))
+    listener = QueueListener(aside.queue, taker)
+    listener.start()
+    logger = logging.Logger("streamd")
+    logger.addHandler(aside)
+    logger.warning("last words")
+    aside.drain(0.01)
+    assert not taker.taken
+    hangs.set()
+    aside.drain(60)
+    assert [record.getMessage() for record in taker.taken] == ["last words"]
+    listener.stop()
 
 
 def test_a_line_keeps_its_fields_and_its_traceback(aside: journal.Aside) -> None:
