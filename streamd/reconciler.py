@@ -9,11 +9,13 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Final
 
-from streamd.bus.control import BusyError, ControlError, InvalidConfigurationError
+from streamd.bus.call import quoted
+from streamd.bus.control import BusyError, ControlError, InvalidConfigurationError, NotFoundError
 from streamd.complaints import Complaints
 from streamd.host import notify
-from streamd.host.confd import CREDENTIALS_DIRECTORY
+from streamd.host.confd import CREDENTIALS_DIRECTORY, NOTHING, Supposition
 from streamd.host.credentials import drop_presets, set_credential
+from streamd.host.draft import Desk, DraftError
 from streamd.host.editor import Editor
 from streamd.host.executor import RETRY, Executor
 from streamd.host.logs import LogError, last_lines
@@ -60,6 +62,7 @@ class Reconciler:
         self._complaints = Complaints()
         self._survey = Survey(systemd, store, self._stops, self._mediamtx, self._complaints)
         self._editor = Editor("/")
+        self._desk = Desk()
         self._lock = asyncio.Lock()
         self._executor = Executor(systemd, store, Path("/") / CREDENTIALS_DIRECTORY)
         self._background: set[asyncio.Task[None]] = set()
@@ -159,11 +162,7 @@ class Reconciler:
     async def plan(self) -> tuple[StepView, ...]:
         """Read all files again and return what a reload would do, without doing it."""
         async with self._lock:
-            try:
-                desired, observed, _allocation = await self._survey.look(remember=False)
-            except SystemdError as error:
-                raise BusyError(str(error)) from error
-            return tuple(step.view for step in plan(desired, observed))
+            return await self._steps(NOTHING)
 
     async def plan_change(self, change: Change) -> tuple[StepView, ...]:
         """Read all files again and return what a change would do, without making it. Raises: ControlError."""
@@ -171,12 +170,24 @@ class Reconciler:
             result = await asyncio.to_thread(self._editor.suppose, change, **self._survey.circumstances())
             if isinstance(result, Refusal):
                 raise refused(result)
+            return await self._steps(Supposition(routes={result.route: result.pieces}))
+
+    async def plan_file(self, path: str, text: str) -> tuple[StepView, ...]:
+        """Return what would follow if a file of the configuration said this. Raises: ControlError."""
+        async with self._lock:
             try:
-                supposed = {result.route: result.pieces}
-                desired, observed, _allocation = await self._survey.look(remember=False, suppose=supposed)
-            except SystemdError as error:
-                raise BusyError(str(error)) from error
-            return tuple(step.view for step in plan(desired, observed))
+                supposed = await asyncio.to_thread(self._desk.suppose, Path(path), text.encode())
+            except DraftError as error:
+                raise NotFoundError(f"there can be no file of routes or settings at {quoted(path)}") from error
+            return await self._steps(supposed)
+
+    async def _steps(self, suppose: Supposition) -> tuple[StepView, ...]:
+        """Return what would be done if this were so. Raises: BusyError."""
+        try:
+            desired, observed, _allocation = await self._survey.look(remember=False, suppose=suppose)
+        except SystemdError as error:
+            raise BusyError(str(error)) from error
+        return tuple(step.view for step in plan(desired, observed))
 
     async def log(self, address: str, lines: int) -> tuple[LogLine, ...]:
         """Return the last lines of the log of an input or an output, the oldest first. Raises: ControlError."""

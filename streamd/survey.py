@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, TypedDict
 
 from streamd.complaints import Complaints
-from streamd.host.confd import CREDENTIALS_DIRECTORY, Configuration, Reader
+from streamd.host.confd import CREDENTIALS_DIRECTORY, NOTHING, Configuration, Reader, Supposition
 from streamd.host.credentials import publishers
 from streamd.host.engine import srt_live_transmit_problem
 from streamd.host.mediamtx import MediaMtx
@@ -20,7 +20,6 @@ from streamd.plan.allocation import Allocation, allocate
 from streamd.plan.desired import Desired, HostFacts, desire
 from streamd.plan.mediamtx import fetched_by, kept_names, paths_of, published_to
 from streamd.plan.observed import Observed
-from streamd.route.document import Document
 from streamd.route.model import Route, Settings
 from streamd.route.settings import parse_settings
 from streamd.stops import Stops
@@ -69,9 +68,7 @@ class Survey:
             "last_settings": self.settings,
         }
 
-    async def look(
-        self, *, remember: bool, suppose: Mapping[str, Sequence[Document]] | None = None
-    ) -> tuple[Desired, Observed, Allocation]:
+    async def look(self, *, remember: bool, suppose: Supposition = NOTHING) -> tuple[Desired, Observed, Allocation]:
         """Read the files and look at systemd. Raises: SystemdError.
 
         Args:
@@ -144,9 +141,9 @@ class Survey:
         if time.monotonic() - self._looked_at > _LONGEST:
             return False
         # What may be no good definition any more is judged beside the good ones, which are no others than then.
-        return await self._read(None) == self._last_read
+        return await self._read() == self._last_read
 
-    async def _read(self, suppose: Mapping[str, Sequence[Document]] | None) -> tuple[Configuration, HostFacts]:
+    async def _read(self, suppose: Supposition = NOTHING) -> tuple[Configuration, HostFacts]:
         configuration = self._reader.read(
             incumbents=self.good,
             ports=self._store.allocation.ports,

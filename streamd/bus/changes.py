@@ -26,6 +26,8 @@ from streamd.route.change import (
 
 _WITH_KEYS: Final = ("add", "update")
 _VERBS: Final = (*_WITH_KEYS, "remove", "enable", "disable")
+LARGEST_TEXT: Final = 1 << 16
+"""Bytes of a file that is sent to be judged."""
 _LARGEST_TABLE: Final = 1 << 16
 """Characters of a definition, about: the file of a route has no reason to be larger."""
 
@@ -70,6 +72,15 @@ def change_handlers(control: Control, address_at: Callable[[str], str]) -> dict[
         return [[pack_document(step) for step in steps_document(steps)]]
 
     found[MANAGER, "PlanChange"] = plan_change
+
+    async def plan_file(call: Call) -> list[Any]:
+        path, text, options = call.arguments
+        take_options(options, {})
+        if len(text.encode()) > LARGEST_TEXT:
+            raise CallError.standard("LimitsExceeded", f"the text has more than {LARGEST_TEXT // 1024} KiB")
+        return [[pack_document(step) for step in steps_document(await control.plan_file(path, text))]]
+
+    found[MANAGER, "PlanFile"] = plan_file
 
     async def set_credential(call: Call) -> list[Any]:
         name, secret, options = call.arguments

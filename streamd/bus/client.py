@@ -102,6 +102,11 @@ class Client:
         kept, options = _update(address, table) if verb == "update" else (pack_table(table), {})
         return list(await self._call("PlanChange", "ssa{sv}a{sv}", verb, address, kept, options, within=_LONG))
 
+    async def plan_file(self, path: str, text: str) -> list[Document]:
+        """Return what would follow if a file of the configuration said this."""
+        # Somebody waits for it before a file is saved, which is not to wait for a systemd that hangs.
+        return list(await self._call("PlanFile", "ssa{sv}", path, text, {}, within=_QUICK))
+
     async def log(self, address: str, lines: int) -> list[Document]:
         """Return the last lines of the log of a route or an output."""
         return list(await self._call("Log", "sa{sv}", address, {"lines": Variant("u", lines)}, within=_QUICK))

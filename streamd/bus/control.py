@@ -78,6 +78,9 @@ class Control(Protocol):
     async def plan_change(self, change: Change) -> tuple[StepView, ...]:
         """Read all files again and return what a change would do, without making it. Raises: ControlError."""
 
+    async def plan_file(self, path: str, text: str) -> tuple[StepView, ...]:
+        """Return what would follow if a file of the configuration said this. Raises: ControlError."""
+
     async def log(self, address: str, lines: int) -> tuple[LogLine, ...]:
         """Return the last lines of the log of a route's input or of an output, the oldest first.
 

@@ -177,17 +177,16 @@ class _Session:
         steps: Sequence[Mapping[str, Any]] = ()
         told = f"{self._draft.path}: saved"
         try:
-            # Connected before, so that the plan is asked for before streamd, which watches its files, carried it out.
+            # Asked before, since streamd watches its files and may have carried it out at once.
             async with client() as daemon:
-                await daemon.properties()
-                self._write()
-                steps = await daemon.plan()
+                steps = await daemon.plan_file(str(self._draft.path), _sendable(self._text))
+            self._write()
         except NotRunningError:
             self._write()
             told += "; it takes effect when streamd runs, start it with: systemctl start streamd"
         except ClientError as error:
             self._write()
-            told += f"; {error}"
+            told += f"; what follows is not known: {error}"
         return self._finish(told, saved=True, found=found, steps=steps)
 
     def _write(self) -> None:
@@ -221,6 +220,11 @@ class _Session:
         }
         print_result(self._options, document, render)
         return FAILURE if found else OK
+
+
+def _sendable(text: bytes) -> str:
+    """Return text that the bus carries, with what is no text in a form that TOML does not allow either."""
+    return text.decode(errors="replace").translate({0: "\x01", 0xFFFD: "\x01"})
 
 
 @contextmanager

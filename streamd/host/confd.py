@@ -32,6 +32,19 @@ _Texts = tuple[tuple[Path, bytes], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Supposition:
+    """What is to be judged as if it were so."""
+
+    routes: Mapping[str, Sequence[Document]] = field(default_factory=dict)
+    """The pieces that some routes would have, none for a route that would be gone."""
+    settings: bytes | None = None
+    """What streamd.toml would say; None for what it says."""
+
+
+NOTHING: Final = Supposition()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
     """All that was read, with all that is wrong with it."""
 
@@ -85,8 +98,7 @@ class Reader:
         incumbents: Mapping[str, Route] | None = None,
         ports: Mapping[str, int] | None = None,
         last_settings: Settings | None = None,
-        suppose: Mapping[str, Sequence[Document]] | None = None,
-        suppose_settings: bytes | None = None,
+        suppose: Supposition = NOTHING,
     ) -> Configuration:
         """Read everything.
 
@@ -94,17 +106,15 @@ class Reader:
             incumbents: the last good definition of each route; where two files want one port, it wins.
             ports: the port that each route on an `auto` port was given.
             last_settings: what to go on with while streamd.toml is broken.
-            suppose: the pieces that some routes would have, none for a route that would be gone.
-            suppose_settings: what streamd.toml would say.
+            suppose: what is to be judged as if it were so.
         """
-        settings, found, text = self._settings(last_settings, suppose_settings)
+        settings, found, text = self._settings(last_settings, suppose.settings)
         own = list(found)
-        supposed = suppose or {}
-        files = [parse_pieces(pieces, settings) for pieces in supposed.values() if pieces]
+        files = [parse_pieces(pieces, settings) for pieces in suppose.routes.values() if pieces]
         seen: set[Path] = set()
         for found_route in route_paths(self._root, own):
             seen.add(found_route.main)
-            if found_route.main.stem not in supposed:
+            if found_route.main.stem not in suppose.routes:
                 files.append(self._route(found_route, settings))
         files.sort(key=lambda file: file.path.rpartition("/")[2])
         for gone in self._parsed.keys() - seen:

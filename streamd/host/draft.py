@@ -16,6 +16,7 @@ from streamd.host.confd import (
     SETTINGS_FILE,
     Configuration,
     Reader,
+    Supposition,
     dropin_paths,
     is_masked,
     read_regular,
@@ -26,6 +27,7 @@ from streamd.host.store import sync_directory, write_atomically
 from streamd.route.diagnostic import Diagnostic
 from streamd.route.document import Document, read_document, unreadable_document
 from streamd.route.merge import merge_documents
+from streamd.route.name import NAME_PATTERN
 from streamd.route.parse import SUFFIX
 from streamd.route.scanner import KeyPath, dotted
 
@@ -148,16 +150,31 @@ class Desk:
         known = {(found.path, found.key, found.message) for found in before.diagnostics}
         # As with the daemon: of two routes that want one port, the one that has it keeps it.
         good = {file.name: file.route for file in before.files if file.route}
-        if draft.route:
-            after = self._reader.read(incumbents=good, suppose={draft.route: self._pieces(draft, text)})
-        else:
-            after = self._reader.read(incumbents=good, suppose_settings=text)
+        after = self._reader.read(incumbents=good, suppose=self._supposed(draft, text))
         own = {id(found) for found in _own(draft, after)}
         return tuple(
             found
             for found in after.diagnostics
             if id(found) in own or (found.path, found.key, found.message) not in known
         )
+
+    def suppose(self, path: Path, text: bytes) -> Supposition:
+        """Return what would be if a file that can be edited said this. Raises: DraftError."""
+        folder = self._root / ROUTE_DIRECTORIES[0]
+        if path == self._root / SETTINGS_FILE:
+            return self._supposed(Draft(path=path), text)
+        place, suffix = (path, SUFFIX) if path.parent == folder else (path.parent, SUFFIX + DROPIN_SUFFIX)
+        name = place.name.removesuffix(suffix)
+        if place.parent != folder or place.name == name or path.suffix != SUFFIX or not NAME_PATTERN.fullmatch(name):
+            raise DraftError(f"{path} is no file of routes or settings below {self._root / 'etc'}")
+        if place != path and self._main(name) is None:
+            raise UnknownRouteError(f'there is no route "{name}"')
+        return self._supposed(Draft(path=path, route=name), text)
+
+    def _supposed(self, draft: Draft, text: bytes) -> Supposition:
+        if not draft.route:
+            return Supposition(settings=text)
+        return Supposition(routes={draft.route: self._pieces(draft, text)})
 
     def overruled(self, draft: Draft, text: bytes) -> tuple[str, ...]:
         """Return what was changed in vain, since a later drop-in of the route says otherwise; a sentence each."""

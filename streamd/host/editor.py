@@ -18,6 +18,7 @@ from streamd.host.confd import (
     ROUTE_DIRECTORIES,
     Configuration,
     Reader,
+    Supposition,
     dropin_paths,
     is_masked,
     read_regular,
@@ -139,7 +140,7 @@ class Editor:
             incumbents={**(incumbents or {}), **good},
             ports=ports,
             last_settings=last_settings,
-            suppose={route_of(change): edit.pieces},
+            suppose=Supposition(routes={route_of(change): edit.pieces}),
         )
         objection = _objection(route_of(change), before, after) if edit.actions else None
         return objection or edit

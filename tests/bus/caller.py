@@ -21,6 +21,7 @@ _METHODS = {
     "StopRoute": (MANAGER, "sa{sv}", ["studio-a", {}]),
     "Plan": (MANAGER, "a{sv}", [{}]),
     "PlanChange": (MANAGER, "ssa{sv}a{sv}", ["remove", "studio-a", {}, {}]),
+    "PlanFile": (MANAGER, "ssa{sv}", ["/etc/streamd/conf.d/studio-a.toml", "", {}]),
     "Log": (MANAGER, "sa{sv}", ["studio-a", {}]),
     "Check": (MANAGER, "sa{sv}", ["", {}]),
     "GetStatus": (MANAGER, "a{sv}", [{}]),

@@ -132,6 +132,10 @@ class FakeControl:
         await self._ask("plan")
         return self.steps
 
+    async def plan_file(self, path: str, text: str) -> tuple[StepView, ...]:
+        await self._ask("plan_file", path, text)
+        return self.steps
+
     async def plan_change(self, change: Change) -> tuple[StepView, ...]:
         await self._ask("plan_change", change)
         return self.steps

@@ -65,7 +65,7 @@ async def test_nobody_reads_everything_without_polkit_and_changes_nothing(bus: s
         for member in ("GetStatus", "Plan", "Check", "GetManagedObjects"):
             assert (await call_as_nobody(bus, member))[0] == "ok"
         it.control.asked.clear()
-        for member in ("Reload", "StartOutput", "StopRoute", "Set", "Log", "PlanChange"):
+        for member in ("Reload", "StartOutput", "StopRoute", "Set", "Log", "PlanChange", "PlanFile"):
             for interactive in (False, True):
                 name, text = await call_as_nobody(bus, member, interactive=interactive)
                 assert name == "AccessDenied"
@@ -135,7 +135,7 @@ def test_every_method_says_who_may_call_it(name: str) -> None:
     access = dict.fromkeys(("Plan", "GetStatus", "Statistics", "Check", "Viewers"), Access.READ)
     verbs = ("Add", "Remove", "Update", "Enable", "Disable")
     changing = [f"{verb}{noun}" for verb in verbs for noun in ("Route", "Output", "")]
-    access |= dict.fromkeys((*changing, "SetCredential", "PlanChange"), Access.CONFIGURE)
+    access |= dict.fromkeys((*changing, "SetCredential", "PlanChange", "PlanFile"), Access.CONFIGURE)
     for method in interfaces()[name].methods.values():
         assert f'<method name="{method.name}">' in interfaces()[name].xml
         assert method.access is access.get(method.name, Access.CONTROL)

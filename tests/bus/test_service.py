@@ -244,6 +244,16 @@ async def test_what_a_change_would_do_is_told_without_making_it(bus: str) -> Non
             assert found.value.name.endswith("InvalidArgs")
 
 
+async def test_what_a_file_would_do_is_told_without_writing_it(bus: str) -> None:
+    async with stage(bus) as it:
+        path = "/etc/streamd/conf.d/studio-a.toml"
+        steps = await it.manager("PlanFile", "ssa{sv}", path, "[input]", {})
+        assert steps == [{"action": "keep", "address": "studio-a", "unit": "u", "reason": "nothing changed"}]
+        assert it.control.asked == [("plan_file", path, "[input]")]
+        with pytest.raises(BusError, match="64 KiB"):
+            await it.manager("PlanFile", "ssa{sv}", path, "#" * 65537, {})
+
+
 async def test_the_log_of_what_there_is(bus: str) -> None:
     async with stage(bus) as it:
         assert await it.manager("Log", "sa{sv}", "studio-a/youtube", {}) == [

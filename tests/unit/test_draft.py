@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from streamd.host.confd import read_configuration
+from streamd.host.confd import Reader, read_configuration
 from streamd.host.draft import DROPIN, ChangedError, Desk, Draft, DraftError, UnknownRouteError
 
 CONF = "etc/streamd/conf.d"
@@ -55,6 +55,34 @@ def test_a_new_route_begins_with_comments_that_would_do(root: Path) -> None:
     assert judged(root, draft, wanted) == []
     desk.save(draft, wanted.encode())
     assert [file.name for file in read_configuration(str(root)).files if file.route] == ["a", "new"]
+
+
+def test_what_a_file_would_say_is_read_as_if_it_did(root: Path) -> None:
+    put(root, f"{CONF}/a.toml.d/10-first.toml", 'description = "x"\n')
+    desk, reader = Desk(str(root)), Reader(str(root))
+
+    def inputs(path: str, text: str) -> dict[str, str]:
+        found = reader.read(suppose=desk.suppose(root / path, text.encode()))
+        return {file.name: file.route.input.url for file in found.files if file.route}
+
+    assert inputs(f"{CONF}/a.toml", OTHER) == {"a": "udp://0.0.0.0:5001"}
+    assert inputs(f"{CONF}/b.toml", OTHER) == {"a": "udp://0.0.0.0:5000", "b": "udp://0.0.0.0:5001"}
+    assert inputs(f"{CONF}/a.toml.d/20-new.toml", '[input]\nurl = "udp://0.0.0.0:5002"\n') == {
+        "a": "udp://0.0.0.0:5002"
+    }
+    settings = reader.read(suppose=desk.suppose(root / "etc/streamd/streamd.toml", b"max_outputs = 3\n")).settings
+    assert settings.max_outputs == 3
+    for path in (
+        "etc/passwd",
+        f"{CONF}/a.txt",
+        f"{CONF}/..toml",
+        f"{CONF}/a.toml.d",
+        f"{CONF}/b/c.toml",
+        f"{CONF}/../a.toml",
+        f"{CONF}/none.toml.d/10-first.toml",
+    ):
+        with pytest.raises(DraftError):
+            desk.suppose(root / path, b"")
 
 
 @pytest.mark.parametrize("directory", ["usr/lib/streamd/conf.d", "run/streamd/conf.d"])
