@@ -243,7 +243,9 @@ def test_a_route_is_seen_in_a_frame_where_mediamtx_shows_it(page: Browser, key: 
     picture(page, "preview")
     page.click("#dialog-do")
     page.wait_closed()
-    assert not page.script("return document.querySelectorAll('iframe').length"), "nobody watches any more"
+    # The page hears of it after it is closed.
+    frames = "return document.querySelectorAll('iframe').length"
+    wait_until(lambda: not page.script(frames), 20, "nobody watches any more")
     assert page.errors() == []
 
 
