@@ -13,6 +13,8 @@ from streamd.route.diagnostic import nearest
 
 _SHOWN: Final = 100
 """Characters of a caller's own text that an error repeats."""
+_LARGEST_FILE: Final = 1 << 16
+"""Bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,12 @@ class CallError(Exception):
 def quoted(text: str) -> str:
     """Return a caller's text for use in a sentence, shortened and in quotes."""
     return f'"{text}"' if len(text) <= _SHOWN else f'"{text[: _SHOWN - 1]}…"'
+
+
+def require_short(text: str) -> None:
+    """Refuse the text of a file that is longer than any has a reason to be. Raises: CallError."""
+    if len(text.encode()) > _LARGEST_FILE:
+        raise CallError.standard("LimitsExceeded", f"the text has more than {_LARGEST_FILE // 1024} KiB")
 
 
 def take_options(options: Mapping[str, Variant], known: Mapping[str, str]) -> dict[str, Any]:

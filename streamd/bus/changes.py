@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from streamd.bus.call import Call, CallError, Handler, quoted, take_options
+from streamd.bus.call import Call, CallError, Handler, quoted, require_short, take_options
 from streamd.bus.control import Control
 from streamd.bus.document import steps_document
 from streamd.bus.names import MANAGER, OUTPUT, ROUTE
@@ -26,8 +26,6 @@ from streamd.route.change import (
 
 _WITH_KEYS: Final = ("add", "update")
 _VERBS: Final = (*_WITH_KEYS, "remove", "enable", "disable")
-LARGEST_TEXT: Final = 1 << 16
-"""Bytes of a file that is sent to be judged."""
 _LARGEST_TABLE: Final = 1 << 16
 """Characters of a definition, about: the file of a route has no reason to be larger."""
 
@@ -76,8 +74,7 @@ def change_handlers(control: Control, address_at: Callable[[str], str]) -> dict[
     async def plan_file(call: Call) -> list[Any]:
         path, text, options = call.arguments
         take_options(options, {})
-        if len(text.encode()) > LARGEST_TEXT:
-            raise CallError.standard("LimitsExceeded", f"the text has more than {LARGEST_TEXT // 1024} KiB")
+        require_short(text)
         return [[pack_document(step) for step in steps_document(await control.plan_file(path, text))]]
 
     found[MANAGER, "PlanFile"] = plan_file

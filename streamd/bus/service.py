@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any, Final
 
 from streamd.bus.backlog import Backlog
-from streamd.bus.call import Call, CallError, Handler, quoted, take_options
-from streamd.bus.changes import LARGEST_TEXT, change_handlers
+from streamd.bus.call import Call, CallError, Handler, quoted, require_short, take_options
+from streamd.bus.changes import change_handlers
 from streamd.bus.connection import Connection
 from streamd.bus.control import FEW, Control, NotFoundError
 from streamd.bus.dispatch import Dispatcher
@@ -36,7 +36,6 @@ from streamd.route.name import NAME_PATTERN
 from streamd.route.parse import SUFFIX, parse_route
 
 _VERBS: Final = ("Start", "Stop", "Restart")
-"""Bytes of a route file that everybody may have checked."""
 _MAX_DIAGNOSTICS: Final = 100
 _MOST_LINES: Final = 1000
 _LINES: Final = 20
@@ -189,8 +188,7 @@ class Service:
         name = take_options(options, {"name": "s"}).get("name", "route")
         if not NAME_PATTERN.fullmatch(name):
             raise CallError.standard("InvalidArgs", f"{quoted(name)} is no name of a route")
-        if len(text.encode()) > LARGEST_TEXT:
-            raise CallError.standard("LimitsExceeded", f"the text has more than {LARGEST_TEXT // 1024} KiB")
+        require_short(text)
         # It may take long, and everybody may ask: in a thread others get their turns, and there is never more than one.
         async with self._checking:
             found = await asyncio.to_thread(self._check_text, f"{name}{SUFFIX}", text)
