@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import threading
 import urllib.request
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -57,12 +58,12 @@ http {{
 """
 
 
-class _Context:
-    def start(self) -> None:
-        raise NotImplementedError
+class _Context(ABC):
+    @abstractmethod
+    def start(self) -> None: ...
 
-    def stop(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def stop(self) -> None: ...
 
     def __enter__(self: SelfType) -> SelfType:
         self.start()
