@@ -9,6 +9,7 @@ import itertools
 import logging
 import signal
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -52,6 +53,9 @@ _TEND: Final = 3
 """Ticks between two questions whether MediaMTX hangs."""
 _PATIENCE: Final = 30.0
 """Seconds between two requests to systemd to wait on for the start: in a storm of restarts it answers slowly."""
+_LAST_STEPS: Final = 8.0
+"""Seconds in which what is being made anew at the end is to run again: a stop takes 3 s at most, and for the whole of
+the end systemd waits for 15."""
 _AFTER_FAILURE: Final = 2.0
 """Seconds between passes while systemd does not answer."""
 
@@ -143,6 +147,8 @@ async def _serve() -> int:
     done, _pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     notify.stopping()
     watcher.close()
+    if stop.is_set():
+        await reconciler.close(_LAST_STEPS)
     for task in (*tasks, *reloads):
         task.cancel()
     await asyncio.gather(*tasks, *reloads, return_exceptions=True)
@@ -151,12 +157,17 @@ async def _serve() -> int:
         await service.close()
         await connection.close()
         return 0
+    _tell_end(done)
+    return 1
+
+
+def _tell_end(done: Iterable[asyncio.Task[object]]) -> None:
+    """Tell why the daemon ends without having been asked to."""
     for task in done:
         if error := task.exception():
             _LOG.critical("streamd ends: %s", error, exc_info=error)
         else:
             _LOG.critical("streamd ends: %s", task.result())
-    return 1
 
 
 async def _ask_for_patience() -> None:

@@ -107,6 +107,10 @@ class Reconciler:
         tried = bool(self._executor.problems) or self._reporter.has_restarted
         return tried or any(thing.state in _FAILED for thing in self.status.things())
 
+    async def close(self, within: float) -> None:
+        """Begin nothing more, and for that many seconds at most let what is being made anew come up again."""
+        await self._executor.close(within)
+
     async def tick(self) -> None:
         """Look whether streams flow, tell where that changed, and restart what is stuck. To be called each second."""
         await self._reporter.tick()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 import logging
 import time
 from collections.abc import Collection, Iterable, Mapping
@@ -25,6 +26,15 @@ RETRY: Final = 5.0
 """Seconds until a step that failed is tried again."""
 
 
+class _Stop(enum.Enum):
+    """What has become of a step's stop."""
+
+    DONE = "done"
+    FAILED = "failed"
+    SPARED = "spared"
+    """The end of the daemon came first: it runs on."""
+
+
 class Executor:
     """Carries out steps and remembers which of them failed."""
 
@@ -35,6 +45,9 @@ class Executor:
         self._credentials = credentials
         self._problems: dict[str, str] = {}
         self._retry_at: dict[str, float] = {}
+        self._is_closed = False
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     @property
     def problems(self) -> Mapping[str, str]:
@@ -52,13 +65,36 @@ class Executor:
             if not _still_wrong(desired.units.get(name), observed.units.get(name)):
                 self._forget(name)
 
+    async def close(self, within: float) -> None:
+        """Begin nothing more, and wait for what has begun: what was stopped to be made anew is to run again.
+
+        Otherwise it would be missing until the next daemon, which after `systemctl stop streamd` may not come for long.
+
+        Args:
+            within: seconds after which it is left as it is.
+        """
+        self._is_closed = True
+        try:
+            await asyncio.wait_for(self._idle.wait(), within)
+        except TimeoutError:
+            _LOG.warning("not all that was to be made anew has been started within %.0f s; the end comes first", within)
+
     async def carry_out(self, steps: Iterable[Step], slow: Collection[str] = ()) -> None:
         """Carry out the steps: all at once, but whoever binds a port starts when every stop has ended.
+
+        Only one call at a time.
 
         Args:
             steps: what to do.
             slow: names of units that systemd is to restart slowly when they end; whatever else is started, quickly.
         """
+        self._idle.clear()
+        try:
+            await self._carry_out(steps, slow)
+        finally:
+            self._idle.set()
+
+    async def _carry_out(self, steps: Iterable[Step], slow: Collection[str]) -> None:
         now = asyncio.get_running_loop().time()
         steps = [step for step in steps if step.action is not Action.KEEP]
         # A start that failed stirs systemd's signals, and so would try itself again at once and for ever.
@@ -66,14 +102,19 @@ class Executor:
         ready = [step for step in due if self._prepare(step)]
         stopping = {step.address.unit for step in ready if step.action in (Action.STOP, Action.RESTART)}
         # Taken off first: were the daemon killed in between, a stop of ours would look like an operator's.
+        marked = self._store.started & stopping
         self._store.keep_started(self._store.started - stopping)
         stops = {
             step.address.unit: asyncio.create_task(self._stop(step)) for step in ready if step.address.unit in stopping
         }
         begun = await asyncio.gather(*(self._begin(step, stops, slow) for step in ready))
         started = frozenset(name for name in begun if name)
-        self._store.keep_started(self._store.started | started)
+        spared = frozenset(name for name, stop in stops.items() if stop.result() is _Stop.SPARED)
+        self._store.keep_started(self._store.started | started | (marked & spared))
         self._store.keep_slow((self._store.slow - started) | (started & frozenset(slow)))
+
+    def _is_open(self) -> bool:
+        return not self._is_closed
 
     def _is_due(self, step: Step, now: float) -> bool:
         return self._retry_at.get(step.address.unit, 0) <= now
@@ -87,21 +128,22 @@ class Executor:
             self._fail(step, problem)
         return not problem
 
-    async def _stop(self, step: Step) -> bool:
+    async def _stop(self, step: Step) -> _Stop:
         try:
-            await self._systemd.stop(step.address.unit)
+            if not await self._systemd.stop(step.address.unit, self._is_open):
+                return self._spare(step)
         except SystemdError as error:
             self._fail(step, str(error))
-            return False
+            return _Stop.FAILED
         if step.action is Action.STOP:
             self._tell("stopped", step)
-        return True
+        return _Stop.DONE
 
-    async def _begin(self, step: Step, stops: Mapping[str, asyncio.Task[bool]], slow: Collection[str]) -> str:
+    async def _begin(self, step: Step, stops: Mapping[str, asyncio.Task[_Stop]], slow: Collection[str]) -> str:
         """Start or change a unit when its turn has come; return its name if it was started."""
         unit = step.unit
         own = stops.get(step.address.unit)
-        if own is not None and not await own:
+        if own is not None and await own is not _Stop.DONE:
             return ""
         if unit is None:
             return ""
@@ -111,10 +153,11 @@ class Executor:
         if unit.has_claim:
             await asyncio.gather(*stops.values())
         pace = Pace.SLOW if unit.name in slow else Pace.QUICK
+        properties = unit.properties(self._systemd.version, pace, made=time.time_ns() // 1000)
         try:
-            await self._systemd.start(
-                unit.name, unit.properties(self._systemd.version, pace, made=time.time_ns() // 1000)
-            )
+            if not await self._systemd.start(unit.name, properties, self._is_open if own is None else None):
+                self._spare(step)
+                return ""
         except SystemdError as error:
             self._fail(step, str(error))
             return ""
@@ -128,6 +171,11 @@ class Executor:
             self._fail(step, str(error))
         else:
             self._tell("adjusted", step)
+
+    def _spare(self, step: Step) -> _Stop:
+        """Leave a step to the next daemon; whoever waits for it is told."""
+        self._problems[step.address.unit] = "streamd is being stopped"
+        return _Stop.SPARED
 
     def _fail(self, step: Step, problem: str) -> None:
         name = step.address.unit

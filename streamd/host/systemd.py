@@ -55,6 +55,8 @@ _WAITS: Final = "auto-restart"
 _OUR_PATH: Final = re.compile(r"/org/freedesktop/systemd1/unit/streamd(?:_2d(?:output|ingest)_40|_2eslice|_2d)")
 
 Variants = list[list[Any]]
+Wanted = Callable[[], bool]
+"""Asked when the turn of a unit has come: a thousand wait for it."""
 
 
 class SystemdError(Exception):
@@ -110,11 +112,13 @@ class Systemd:
             system_stopping=state == "stopping",
         )
 
-    async def start(self, name: str, properties: Sequence[Property]) -> None:
-        """Start a transient unit and wait for its job. Raises: SystemdError."""
+    async def start(self, name: str, properties: Sequence[Property], wanted: Wanted | None = None) -> bool:
+        """Start a transient unit and wait for its job, if it is still wanted at its turn. Raises: SystemdError."""
         packed: Variants = [[key, Variant(signature, value)] for key, signature, value in properties]
         async with self._starts:
-            await self._start(name, packed)
+            if is_wanted := wanted is None or wanted():
+                await self._start(name, packed)
+            return is_wanted
 
     async def _start(self, name: str, packed: Variants) -> None:
         for last_try in (False, False, True):
@@ -136,10 +140,12 @@ class Systemd:
         else:
             await self._call("StartUnit", "ss", [name, "replace"])
 
-    async def stop(self, name: str) -> None:
-        """Stop a unit, see to it that a blocked FFmpeg ends, and wait for the job. Raises: SystemdError."""
+    async def stop(self, name: str, wanted: Wanted | None = None) -> bool:
+        """Stop a unit, see to it that a blocked FFmpeg ends, and wait for the job, likewise. Raises: SystemdError."""
         async with self._stops:
-            await self._job(name, "StopUnit", "ss", [name, "replace"])
+            if is_wanted := wanted is None or wanted():
+                await self._job(name, "StopUnit", "ss", [name, "replace"])
+            return is_wanted
 
     async def restart_service(self, name: str) -> bool:
         """Restart a service that is active and wait for the job; tell whether it was. Raises: SystemdError."""
