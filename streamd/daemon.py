@@ -53,9 +53,9 @@ _TEND: Final = 3
 """Ticks between two questions whether MediaMTX hangs."""
 _PATIENCE: Final = 30.0
 """Seconds between two requests to systemd to wait on for the start: in a storm of restarts it answers slowly."""
-_LAST_STEPS: Final = 8.0
+_LAST_STEPS: Final = 15.0
 """Seconds in which what is being made anew at the end is to run again: a stop takes 3 s at most, and for the whole of
-the end systemd waits for 15."""
+the end systemd waits for 25."""
 _AFTER_FAILURE: Final = 2.0
 """Seconds between passes while systemd does not answer."""
 
@@ -194,7 +194,7 @@ async def _reconcile_for_ever(reconciler: Reconciler, watcher: Watcher, stir: _S
         watcher.renew()
         try:
             await reconciler.reconcile(unless_current=not stirred)
-        except SystemdError as error:
+        except (SystemdError, OSError) as error:
             _LOG.error("%s; trying again", error)
             await asyncio.sleep(_AFTER_FAILURE)
             stir.now()

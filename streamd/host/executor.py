@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import enum
 import logging
 import time
 from collections.abc import Collection, Iterable, Mapping
@@ -24,15 +23,9 @@ from streamd.plan.unit import DesiredUnit
 _LOG: Final = logging.getLogger(__name__)
 RETRY: Final = 5.0
 """Seconds until a step that failed is tried again."""
-
-
-class _Stop(enum.Enum):
-    """What has become of a step's stop."""
-
-    DONE = "done"
-    FAILED = "failed"
-    SPARED = "spared"
-    """The end of the daemon came first: it runs on."""
+_TURNS: Final = 16
+"""Restarts under way at once. systemd stops many more in a second than it starts: if all were stopped first, each of
+hundreds would be down until it has started the others."""
 
 
 class Executor:
@@ -45,6 +38,8 @@ class Executor:
         self._credentials = credentials
         self._problems: dict[str, str] = {}
         self._retry_at: dict[str, float] = {}
+        self._turns = asyncio.Semaphore(_TURNS)
+        self._spared: set[str] = set()
         self._is_closed = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -80,7 +75,9 @@ class Executor:
             _LOG.warning("not all that was to be made anew has been started within %.0f s; the end comes first", within)
 
     async def carry_out(self, steps: Iterable[Step], slow: Collection[str] = ()) -> None:
-        """Carry out the steps: all at once, but whoever binds a port starts when every stop has ended.
+        """Carry out the steps: all at once, but in turns whatever is restarted and binds no port.
+
+        Whoever binds one starts when all others have stopped.
 
         Only one call at a time.
 
@@ -104,13 +101,18 @@ class Executor:
         # Taken off first: were the daemon killed in between, a stop of ours would look like an operator's.
         marked = self._store.started & stopping
         self._store.keep_started(self._store.started - stopping)
+        # Who binds a port may have it from one of its own route that gives it up.
+        claimed = {step.address.route for step in ready if step.unit is not None and step.unit.has_claim}
+        rolling = sorted(filter(_rolls, ready), key=lambda step: step.address.route not in claimed)
+        others = [step for step in ready if not _rolls(step)]
         stops = {
-            step.address.unit: asyncio.create_task(self._stop(step)) for step in ready if step.address.unit in stopping
+            step.address.unit: asyncio.create_task(self._stop(step)) for step in others if step.address.unit in stopping
         }
-        begun = await asyncio.gather(*(self._begin(step, stops, slow) for step in ready))
+        begun = await asyncio.gather(
+            *(self._begin(step, stops, slow) for step in others), *(self._roll(step, slow) for step in rolling)
+        )
         started = frozenset(name for name in begun if name)
-        spared = frozenset(name for name, stop in stops.items() if stop.result() is _Stop.SPARED)
-        self._store.keep_started(self._store.started | started | (marked & spared))
+        self._store.keep_started(self._store.started | started | (marked & self._spared))
         self._store.keep_slow((self._store.slow - started) | (started & frozenset(slow)))
 
     def _is_open(self) -> bool:
@@ -128,34 +130,49 @@ class Executor:
             self._fail(step, problem)
         return not problem
 
-    async def _stop(self, step: Step) -> _Stop:
+    async def _stop(self, step: Step) -> bool:
         try:
             if not await self._systemd.stop(step.address.unit, self._is_open):
-                return self._spare(step)
+                self._spare(step)
+                return False
         except SystemdError as error:
             self._fail(step, str(error))
-            return _Stop.FAILED
+            return False
         if step.action is Action.STOP:
             self._tell("stopped", step)
-        return _Stop.DONE
+        return True
 
-    async def _begin(self, step: Step, stops: Mapping[str, asyncio.Task[_Stop]], slow: Collection[str]) -> str:
+    async def _roll(self, step: Step, slow: Collection[str]) -> str:
+        """Restart a unit that binds no port, in its turn; return its name if it was started.
+
+        One that bound a port until now leaves it in its turn too: who is to have it may find it taken until then, and
+        is tried again by systemd.
+        """
+        async with self._turns:
+            return await self._start(step, slow) if await self._stop(step) else ""
+
+    async def _begin(self, step: Step, stops: Mapping[str, asyncio.Task[bool]], slow: Collection[str]) -> str:
         """Start or change a unit when its turn has come; return its name if it was started."""
-        unit = step.unit
         own = stops.get(step.address.unit)
-        if own is not None and await own is not _Stop.DONE:
+        if own is not None and not await own:
             return ""
+        if step.unit is not None and step.unit.has_claim and step.action is not Action.ADJUST:
+            await asyncio.gather(*stops.values())
+        return await self._start(step, slow)
+
+    async def _start(self, step: Step, slow: Collection[str]) -> str:
+        unit = step.unit
         if unit is None:
             return ""
         if step.action is Action.ADJUST:
             await self._adjust(step, unit)
             return ""
-        if unit.has_claim:
-            await asyncio.gather(*stops.values())
         pace = Pace.SLOW if unit.name in slow else Pace.QUICK
         properties = unit.properties(self._systemd.version, pace, made=time.time_ns() // 1000)
+        # What has been stopped for it is started whatever comes.
+        wanted = None if step.action is Action.RESTART else self._is_open
         try:
-            if not await self._systemd.start(unit.name, properties, self._is_open if own is None else None):
+            if not await self._systemd.start(unit.name, properties, wanted):
                 self._spare(step)
                 return ""
         except SystemdError as error:
@@ -172,10 +189,10 @@ class Executor:
         else:
             self._tell("adjusted", step)
 
-    def _spare(self, step: Step) -> _Stop:
+    def _spare(self, step: Step) -> None:
         """Leave a step to the next daemon; whoever waits for it is told."""
         self._problems[step.address.unit] = "streamd is being stopped"
-        return _Stop.SPARED
+        self._spared.add(step.address.unit)
 
     def _fail(self, step: Step, problem: str) -> None:
         name = step.address.unit
@@ -192,6 +209,10 @@ class Executor:
     def _forget(self, name: str) -> None:
         self._problems.pop(name, None)
         self._retry_at.pop(name, None)
+
+
+def _rolls(step: Step) -> bool:
+    return step.action is Action.RESTART and step.unit is not None and not step.unit.has_claim
 
 
 def _still_wrong(desired: DesiredUnit | None, observed: ObservedUnit | None) -> bool:

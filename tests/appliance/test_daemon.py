@@ -74,24 +74,22 @@ def test_the_status_of_an_output_is_one_object() -> None:
     assert found["pid"] == int(show(found["unit"], "MainPID")["MainPID"])
 
 
-MANY = [f"many{route}/x{output}" for route in range(4) for output in range(20)]
-
-
-def write_many(address: str) -> None:
-    """Write four routes of twenty outputs to an address, more than are stopped or started at once."""
-    for number in range(4):
+def write_many(address: str, routes: int) -> list[str]:
+    """Write routes of twenty outputs to an address, and return those."""
+    for number in range(routes):
         outputs = "".join(f'[output.x{at}]\nurl = "udp://{address}:{6000 + 20 * number + at}"\n' for at in range(20))
         write_route(f"many{number}", f'[input]\nurl = "udp://0.0.0.0:{5000 + number}"\n{outputs}')
+    return [f"many{number}/x{at}" for number in range(routes) for at in range(20)]
 
 
 def test_routes_are_told_while_their_outputs_are_still_being_started() -> None:
-    write_many("127.0.0.1")
-    wait_until(lambda: state(MANY[-1]), 20, "it is told")
+    names = write_many("127.0.0.1", 4)
+    wait_until(lambda: state(names[-1]), 20, "it is told")
     assert len(our_units()) < 84, "and not when the last of them is up"
     found = status("many3")["outputs"]
     assert len(found) == 20
     assert {"starting"} <= {output["state"] for output in found}
-    wait_active(MANY, 60)
+    wait_active(names, 60)
 
 
 @pytest.fixture
@@ -112,24 +110,24 @@ def test_a_daemon_that_is_stopped_amid_a_change_leaves_every_output_running() ->
     """It may stay stopped for as long as an operator likes."""
 
     def shown(what: str) -> int:
-        return run("systemctl", "show", "--property=Description,ActiveState", *map(unit_of, MANY)).stdout.count(what)
+        return run("systemctl", "show", "--property=Description,ActiveState", *map(unit_of, names)).stdout.count(what)
 
     def told(what: str) -> int:
         return journal("-u", "streamd.service", f"--since=@{begin:.6f}").count(what)
 
     begin = time.time()
-    write_many("127.0.0.1")
-    wait_active(MANY, 60)
-    write_many("127.0.0.2")
+    names = write_many("127.0.0.1", 2)
+    wait_active(names, 60)
+    write_many("127.0.0.2", 2)
     wait_until(lambda: shown("=deactivating"), 20, "some are being stopped")
     run("systemctl", "stop", "streamd.service")
     assert show("streamd.service", "Result")["Result"] == "success"
-    assert shown("=active") == len(MANY)
+    assert shown("=active") == len(names)
     made_anew = shown("127.0.0.2:")
-    assert 0 < made_anew < len(MANY), "what has been stopped, and nothing else"
+    assert 0 < made_anew < len(names), "what has been stopped, and nothing else"
     assert told("its definition changed") == made_anew
     run("systemctl", "start", "streamd.service")
-    wait_until(lambda: shown("127.0.0.2:") == len(MANY), 60, "the next one goes on")
+    wait_until(lambda: shown("127.0.0.2:") == len(names), 60, "the next one goes on")
     assert not told("was stopped by an operator")
 
 
