@@ -28,13 +28,16 @@ OBJECT_MANAGER: Final = "org.freedesktop.DBus.ObjectManager"
 
 @lru_cache(maxsize=8192)
 def escape(label: str) -> str:
-    """Return a name as one element of an object path, as sd_bus_path_encode(3) escapes it."""
+    """Return a name as one element of an object path, as sd_bus_path_encode(3) escapes it.
+
+    A file's name may be no UTF-8: Python has its bytes as surrogates, and here they are bytes again.
+    """
     if not label:
         return "_"
     return "".join(
         character if character.isascii() and character.isalnum() and not (index == 0 and character.isdigit()) else code
         for index, character in enumerate(label)
-        for code in ("".join(f"_{byte:02x}" for byte in character.encode()),)
+        for code in ("".join(f"_{byte:02x}" for byte in character.encode(errors="surrogateescape")),)
     )
 
 

@@ -68,14 +68,23 @@ class _JournalHandler(logging.Handler):
         self._identifier = identifier
 
     def emit(self, record: logging.LogRecord) -> None:
-        extra = getattr(record, "fields", {})
-        journal.send(
-            record.getMessage(),  # with the traceback, where there is one
-            PRIORITY=_PRIORITIES.get(record.levelno, 6),
-            SYSLOG_IDENTIFIER=self._identifier,
-            LOGGER=record.name,
-            **extra,
-        )
+        extra = {key: _sendable(value) for key, value in getattr(record, "fields", {}).items()}
+        try:
+            journal.send(
+                _sendable(record.getMessage()),  # with the traceback, where there is one
+                PRIORITY=_PRIORITIES.get(record.levelno, 6),
+                SYSLOG_IDENTIFIER=self._identifier,
+                LOGGER=record.name,
+                **extra,
+            )
+        except OSError:
+            # A journal that was stopped. The thread goes on, for the lines after it comes back.
+            self.handleError(record)
+
+
+def _sendable(text: str) -> str:
+    """Return a text with what is no Unicode in it replaced: a file's name may be any bytes."""
+    return text.encode(errors="replace").decode()
 
 
 def fields(message_id: str, address: Address | None = None, **more: str) -> Mapping[str, object]:

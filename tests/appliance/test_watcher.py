@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 from tests.appliance.host import (
     CONF,
     is_active,
+    journal,
     our_units,
     run,
     show,
@@ -71,6 +74,29 @@ def test_a_thousand_files_at_once() -> None:
     for path in CONF.iterdir():
         path.unlink()
     wait_until(lambda: status()["routes"] == [], 30, "all are gone")
+
+
+def test_names_and_things_that_are_no_route_stop_nothing() -> None:
+    """A file copied from elsewhere may have a name that is no UTF-8, and a directory may be anywhere."""
+    before = show("streamd.service", "MainPID", "NRestarts")
+    odd = Path(os.fsdecode(bytes(CONF) + b"/caf\xe9.toml"))
+    odd.write_text(GOOD)
+    (CONF / "directory.toml").mkdir()
+    drop_ins = CONF / "a.toml.d"
+    drop_ins.mkdir()
+    Path(os.fsdecode(bytes(drop_ins) + b"/caf\xe9.toml")).write_text("nonsense")
+    begin = time.time()
+    write_route("a", GOOD)
+    write_route("b", GOOD.replace("5000", "5001"))
+    wait_active(("b", "b/x"))
+    found = wait_until(lambda: told if len(told := status()["diagnostics"]) >= 3 else None, 10, "errors are told")
+    assert {Path(it["path"]).name for it in found} >= {"caf?.toml", "directory.toml"}
+    assert show("streamd.service", "MainPID", "NRestarts") == before
+    shutil.rmtree(drop_ins)
+    wait_active(("a", "a/x"))
+    told = journal("-u", "streamd.service", f"--since=@{begin:.6f}")
+    assert "caf?.toml" in told
+    assert "started a/x" in told, "and the lines after it are there"
 
 
 def test_run_and_lib_lie_beneath_etc() -> None:

@@ -78,3 +78,23 @@ def test_a_line_keeps_its_fields_and_its_traceback(aside: journal.Aside) -> None
     assert record.getMessage().startswith("it failed\nTraceback")
     assert record.getMessage().endswith("'why'")
     assert record.fields == {"STREAMD_ROUTE": "a"}  # type: ignore[attr-defined]
+
+
+def test_what_is_no_text_or_is_not_taken_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file's name may be any bytes, and the journal may be stopped for a while."""
+    sent: list[dict[str, str]] = []
+
+    def send(text: str, **more: str) -> None:
+        if "refused" in text:
+            raise ConnectionRefusedError
+        sent.append({"MESSAGE": text.encode().decode(), **{key: str(value) for key, value in more.items()}})
+
+    monkeypatch.setattr(journal.journal, "send", send)
+    logger = logging.Logger("streamd")
+    logger.addHandler(journal._JournalHandler("streamd"))
+    logger.warning("refused")
+    logger.warning("caf\udce9.toml", extra={"fields": {"STREAMD_PATH": "caf\udce9.toml"}})
+    assert [(line["MESSAGE"], line["STREAMD_PATH"]) for line in sent] == [("caf?.toml", "caf?.toml")]
+    assert "ConnectionRefusedError" in capsys.readouterr().err
