@@ -320,12 +320,16 @@ def read_regular(path: Path) -> tuple[bytes, _Stamp, str]:
     nothing: _Stamp = (0, 0, 0, 0)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(file.fileno())
+        try:
+            status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 return b"", nothing, "is no regular file"
             stamp = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
-            return file.read(LARGEST + 1), stamp, ""
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                return file.read(LARGEST + 1), stamp, ""
+        finally:
+            # Not by the file object: of a directory there is none.
+            os.close(descriptor)
     except FileNotFoundError:
         return b"", nothing, "does not exist"
     except OSError as error:

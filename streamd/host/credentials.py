@@ -62,13 +62,17 @@ def read_secret(path: Path) -> tuple[str, str]:
     """Return a secret and what is wrong with its file, one of them empty. One trailing line end is no part of it."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(file.fileno())
+        try:
+            status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 return "", "is no regular file"
             if status.st_mode & 0o077:
                 return "", f"can be read by others (mode {status.st_mode & 0o7777:04o}), run: chmod 0600 {path}"
-            content = file.read(_LARGEST + 1)
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                content = file.read(_LARGEST + 1)
+        finally:
+            # Not by the file object: of a directory there is none.
+            os.close(descriptor)
     except OSError as error:
         return "", f"cannot be read: {error.strerror}"
     content = content.removesuffix(b"\n").removesuffix(b"\r")

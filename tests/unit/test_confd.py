@@ -53,7 +53,7 @@ def test_a_fifo_and_a_directory_are_diagnostics_and_block_nobody(tmp_path: Path)
     assert [file.name for file in found.files if file.route] == ["a"]
     assert [found.message for found in found.diagnostics] == [
         "the file is no regular file",
-        "the file cannot be read: Is a directory",
+        "the file is no regular file",
     ]
 
 
@@ -260,3 +260,12 @@ def test_a_drop_in_by_name_without_a_route(tmp_path: Path) -> None:
     (file,) = read_files([str(alone)], str(tmp_path)).files
     assert [found.message for found in file.diagnostics] == ["the file does not exist"]
     assert file.path == str(tmp_path / "here/a.toml")
+
+
+def test_a_directory_named_as_a_route_is_none_and_costs_no_descriptor(tmp_path: Path) -> None:
+    (tmp_path / "etc/streamd/conf.d/a.toml").mkdir(parents=True)
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        (found,) = read_configuration(str(tmp_path)).diagnostics
+        assert "is no regular file" in found.message
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -97,3 +97,11 @@ def test_which_can_be_passwords_for_encoders_and_who_may_publish(tmp_path: Path)
     assert found.digests.keys() == {"good", "colon", "space", "long"}
     sources = {name: PublishSource(user="u", password=Credential(name)) for name in ("good", "missing")}
     assert publishers(sources, tmp_path) == {"good": Publisher(user="u", digest=password_digest("p-4_7~1!"))}
+
+
+def test_a_directory_among_the_secrets_costs_no_descriptor(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        assert scan(tmp_path, b"").problems == {"old": "is no regular file"}
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -210,6 +210,6 @@ def test_what_cannot_be_edited_is_said(root: Path) -> None:
     masked.symlink_to("/dev/null")
     (root / CONF / "c.toml").mkdir()
     put(root, f"{CONF}/d.toml", "#" * ((1 << 20) + 1))
-    for name, words in (("b", "masks"), ("c", "directory"), ("d", "too large")):
+    for name, words in (("b", "masks"), ("c", "no regular file"), ("d", "too large")):
         with pytest.raises(DraftError, match=words):
             Desk(str(root)).open_route(name)
