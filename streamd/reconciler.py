@@ -287,6 +287,10 @@ class Reconciler:
 
     async def tend(self) -> None:
         """Restart MediaMTX where it hangs. To be called every few seconds. Raises: SystemdError."""
+        if self._mediamtx.has_returned:
+            if await self._systemd.start_skipped(SERVICE):
+                _LOG.info("started %s, whose configuration there is now", SERVICE)
+            self._mediamtx.welcome()
         if await self._mediamtx.has_hung() and await self._systemd.restart_service(SERVICE):
             _LOG.warning("MediaMTX did not answer, so it was restarted")
             self._mediamtx.forgive()

@@ -26,6 +26,7 @@ from streamd.plan.mediamtx import (
     parse_version,
     version_text,
 )
+from streamd.plan.patience import Patience
 from streamd.plan.viewers import MediaView
 from streamd.route.model import MediaServer, PullSource, Settings
 
@@ -38,6 +39,9 @@ BINARIES: Final = (Path("/usr/local/bin/mediamtx"), Path("/usr/bin/mediamtx"))
 SERVICE: Final = "streamd-mediamtx.service"
 DOCUMENT: Final = Path("/run/streamd/mediamtx/mediamtx.yml")
 _PROBE_SECONDS: Final = 10.0
+_PAUSES: Final = (30.0, 600.0)
+"""Seconds until one that could not be asked for its version is asked again, at first and at the longest: the host may
+only have been busy."""
 _LARGEST_BUFFER: Final = Path("/proc/sys/net/core/rmem_max")
 SPACING: Final = 1.5
 """Seconds between two writes: whatever changes in the second after MediaMTX read its file, it does not notice."""
@@ -55,6 +59,8 @@ class Installed:
     version: Version | None = None
     problem: str = "MediaMTX is not installed"
     """One clause what is wrong, empty when nothing is."""
+    is_silent: bool = False
+    """It could not be asked for its version, which may pass."""
 
     @property
     def copies_problem(self) -> str:
@@ -86,7 +92,7 @@ def look(binaries: Iterable[Path] = BINARIES) -> Installed:
             check=True,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        return Installed(path, None, f"{path} cannot be asked for its version: {error}")
+        return Installed(path, None, f"{path} cannot be asked for its version: {error}", is_silent=True)
     version = parse_version(done.stdout.decode(errors="replace"))
     if version is None or version < OLDEST:
         what = f"is MediaMTX {version_text(version)}" if version else "tells no version"
@@ -104,6 +110,7 @@ class MediaMtx:
         binaries: tuple[Path, ...] = BINARIES,
         document: Path = DOCUMENT,
         spacing: float = SPACING,
+        pauses: tuple[float, float] = _PAUSES,
         api: MediaApi | None = None,
     ) -> None:
         """Take the password of its API, and where things are."""
@@ -112,6 +119,10 @@ class MediaMtx:
         self._document = document
         self._spacing = spacing
         self._stamp: object = None
+        self._patience = Patience(*pauses)
+        self._silence = ""
+        """What was last told of one that could not be asked."""
+        self._was_silent = False
         self._wanted = ""
         self._timer: asyncio.TimerHandle | None = None
         self._api = api or MediaApi(password)
@@ -146,8 +157,10 @@ class MediaMtx:
         self._server = settings.mediamtx
         version = self.installed.version
         if version is None:
-            self._wanted = ""
-            self._remove()
+            # What cannot be asked may run nevertheless, on the document that it has.
+            if not self.installed.is_silent:
+                self._wanted = ""
+                self._remove()
             return
         self._wanted = media_document(
             paths,
@@ -214,17 +227,42 @@ class MediaMtx:
         except OSError as error:
             _LOG.error("cannot delete %s: %s", self._document, error.strerror)
 
+    @property
+    def has_returned(self) -> bool:
+        """Tell whether it was silent when it was first asked, and has its document now: its start may follow."""
+        return self._was_silent and self.installed.version is not None and self._document.exists()
+
+    def welcome(self) -> None:
+        """Take note that it has begun."""
+        self._was_silent = False
+
     async def _probe(self) -> None:
         stamp = [_stamp(path) for path in self._binaries]
-        if stamp == self._stamp:
+        is_due = self._patience.has_failed and not self._patience.waits(time.monotonic())
+        if stamp == self._stamp and not is_due:
             return
         found = await asyncio.to_thread(look, self._binaries)
+        self._stamp = stamp
+        if found.is_silent:
+            self._bear(found)
+            return
+        self._patience.succeed()
+        self._silence = ""
         if found.version is not None:
             _LOG.info("%s is MediaMTX %s", found.path, version_text(found.version))
         elif found.path is not None:
             _LOG.warning("%s", found.problem)
-        self._stamp = stamp
         self.installed = found
+
+    def _bear(self, found: Installed) -> None:
+        """Take one that could not be asked for what it was until now, and ask again in a while."""
+        self._patience.fail(time.monotonic())
+        if found.problem != self._silence:
+            _LOG.warning("%s", found.problem)
+            self._silence = found.problem
+        if self.installed.version is None:
+            self._was_silent = True
+            self.installed = found
 
     def _written(self) -> str:
         try:

@@ -11,11 +11,11 @@ import logging
 import os
 import re
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any, Final
 
 from streamd.bus.connection import BusError, Connection, Message, Variant
+from streamd.host import jobs
 from streamd.plan.address import Address
 from streamd.plan.known import Known, View
 from streamd.plan.observed import Details, Observed, ObservedUnit
@@ -32,7 +32,6 @@ _PROPERTIES: Final = "org.freedesktop.DBus.Properties"
 
 _CALL_SECONDS: Final = 90.0
 """A daemon-reload with thousands of units keeps systemd silent for 10 s and more."""
-_JOB_SECONDS: Final = 120.0
 _PARALLEL: Final = 16
 """Calls under way at once; the bus allows 128 pending replies a connection."""
 _STARTS: Final = max(8, 2 * (os.cpu_count() or 1))
@@ -43,7 +42,6 @@ _STOPS: Final = 50
 each with its socket filters to free."""
 _NUDGE_SECONDS: Final = 1.0
 """An FFmpeg blocked in a call ignores one SIGTERM and ends at the second."""
-_RECENT_JOBS: Final = 4096
 _LOOKS: Final = 128
 """Units whose ending is being looked at; of one more the next pass tells, if it still waits then."""
 _ASKED_AGAIN: Final = 256
@@ -73,9 +71,7 @@ class Systemd:
         self._slots = asyncio.Semaphore(_PARALLEL)
         self._starts = asyncio.Semaphore(_STARTS)
         self._stops = asyncio.Semaphore(_STOPS)
-        self._waiting: dict[str, asyncio.Future[str]] = {}
-        self._ended: OrderedDict[str, str] = OrderedDict()
-        self._asking = 0
+        self._jobs = jobs.Jobs()
         self._nudges: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._reloading = False
@@ -139,6 +135,14 @@ class Systemd:
             await self._job(name, "StartUnit", "ss", [name, "replace"])
         else:
             await self._call("StartUnit", "ss", [name, "replace"])
+
+    async def start_skipped(self, name: str) -> bool:
+        """Start a unit whose last start was skipped for a condition; tell whether it was. Raises: SystemdError."""
+        path = unit_path(name)
+        if not await self._get(path, _UNIT, "ConditionTimestamp") or await self._get(path, _UNIT, "ConditionResult"):
+            return False
+        await self.start_installed(name, wait=False)
+        return True
 
     async def stop(self, name: str, wanted: Wanted | None = None) -> bool:
         """Stop a unit, see to it that a blocked FFmpeg ends, and wait for the job, likewise. Raises: SystemdError."""
@@ -271,23 +275,14 @@ class Systemd:
         return int(await self._get(path, _SERVICE, name))
 
     async def _job(self, name: str, member: str, signature: str, body: list[Any]) -> None:
-        self._asking += 1
-        try:
+        async def ask() -> str:
             (job,) = await self._call(member, signature, body)
-            result = self._ended.pop(job, None)
-        finally:
-            self._asking -= 1
-            if not self._asking:
-                self._ended.clear()
-        if result is None:
-            future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-            self._waiting[job] = future
-            try:
-                result = await asyncio.wait_for(future, _JOB_SECONDS)
-            except TimeoutError:
-                raise SystemdError(f"{name}: systemd's job did not end within {_JOB_SECONDS:.0f} s") from None
-            finally:
-                self._waiting.pop(job, None)
+            return str(job)
+
+        try:
+            result = await self._jobs.result(ask())
+        except TimeoutError:
+            raise SystemdError(f"{name}: systemd's job did not end within {jobs.SECONDS:.0f} s") from None
         if result not in ("done", "skipped"):
             raise SystemdError(f"{name}: systemd's job ended with: {result}")
 
@@ -343,15 +338,7 @@ class Systemd:
     def _on_manager_signal(self, message: Message) -> None:
         if message.member == "JobRemoved":
             _id, job, _unit, result = message.body
-            future = self._waiting.get(job)
-            if future is not None:
-                if not future.done():
-                    future.set_result(result)
-            elif self._asking:
-                # The signal may overtake whoever is about to wait for it. Nobody else asks for the jobs of others.
-                self._ended[job] = result
-                if len(self._ended) > _RECENT_JOBS:
-                    self._ended.popitem(last=False)
+            self._jobs.removed(job, result)
         elif message.member == "Reloading":
             # A daemon-reload removes and adds every unit: wait until it is through, then look once.
             self._reloading = bool(message.body[0])

@@ -162,3 +162,44 @@ def test_a_document_that_cannot_be_written_stops_nothing(tmp_path: Path, caplog:
 
 def test_the_password_is_the_same_at_every_start() -> None:
     assert api_password(b"k") == api_password(b"k") != api_password(b"l")
+
+
+def silent_for_once(folder: Path) -> str:
+    """Return a program that cannot be asked the first time."""
+    return f"[ -e {folder}/asked ] && exec echo v1.20.1; touch {folder}/asked; exit 3"
+
+
+def test_one_that_could_not_be_asked_at_first_is_asked_again(tmp_path: Path) -> None:
+    async def act() -> None:
+        script = binary(tmp_path / "mediamtx", silent_for_once(tmp_path))
+        document = tmp_path / "mediamtx.yml"
+        mediamtx = MediaMtx("x", binaries=(script,), document=document, spacing=0.0, pauses=(0.0, 0.0))
+        await mediamtx.renew({}, SETTINGS)
+        assert "cannot be asked" in mediamtx.installed.problem
+        assert not mediamtx.has_returned
+        assert await mediamtx.probe() == Installed(script, (1, 20, 1), "")
+        assert not mediamtx.has_returned, "what waits for its document would wait on"
+        await mediamtx.renew({}, SETTINGS)
+        assert document.exists()
+        assert mediamtx.has_returned
+        mediamtx.welcome()
+        assert not mediamtx.has_returned
+
+    asyncio.run(act())
+
+
+def test_one_that_cannot_be_asked_for_a_while_keeps_its_document(tmp_path: Path) -> None:
+    async def act() -> None:
+        desk = Desk(tmp_path)
+        await desk.renew("a")
+        binary(desk.binary, "exit 3")
+        await desk.renew("a", "b")
+        assert desk.mediamtx.installed.version == (1, 20, 1)
+        assert desk.paths() == {"a", "b"}
+        # Too busy to answer a daemon that has just started, whose document is of the one before.
+        again = MediaMtx("x", binaries=(desk.binary,), document=desk.document, spacing=0.0)
+        await again.renew({"a": "239.255.0.1"}, SETTINGS)
+        assert again.installed.version is None
+        assert desk.paths() == {"a", "b"}
+
+    asyncio.run(act())
