@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,12 @@ from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 from watchdog.observers.api import ObservedWatch
 
+from streamd.plan.patience import Patience
+
 _LOG: Final = logging.getLogger(__name__)
+_PAUSES: Final = (60.0, 3600.0)
+"""Seconds until a directory that cannot be watched is tried again, at first and at the longest. watchdog keeps the
+inotify instance of a try that failed, and root has few of them (fs.inotify.max_user_instances)."""
 _CHANGES: Final = frozenset({"created", "deleted", "modified", "moved", "closed"})
 """Not opened, nor closed without a write: to read a file would then wake the reader again."""
 
@@ -57,6 +63,7 @@ class Watcher:
         self._observer = Observer()
         self._handler = _Handler(self._wake)
         self._watches: dict[Path, _Watch] = {}
+        self._patience = {directory: Patience(*_PAUSES) for directory in self._directories}
 
     def open(self) -> None:
         """Begin to watch."""
@@ -79,7 +86,8 @@ class Watcher:
                 continue
             if watch is not None:
                 self._unschedule(directory, watch)
-            self._schedule(directory, deep)
+            if not self._patience[directory].waits(time.monotonic()):
+                self._schedule(directory, deep)
 
     def _schedule(self, directory: Path, deep: bool) -> None:
         try:
@@ -90,8 +98,11 @@ class Watcher:
             observed = self._observer.schedule(self._handler, str(directory), recursive=deep)
         except OSError as error:
             os.close(handle)
-            _LOG.warning("cannot watch %s, reading it every now and then instead: %s", directory, error.strerror)
+            if not self._patience[directory].has_failed:
+                _LOG.warning("cannot watch %s, reading it every now and then instead: %s", directory, error.strerror)
+            self._patience[directory].fail(time.monotonic())
             return
+        self._patience[directory].succeed()
         self._watches[directory] = _Watch(handle, observed)
 
     def _unschedule(self, directory: Path, watch: _Watch) -> None:
