@@ -97,6 +97,14 @@ def test_a_stop_of_a_slice_is_no_operators_stop() -> None:
         assert stopped() == []
 
 
+def test_another_target_means_no_stream() -> None:
+    """systemctl isolate would otherwise stop whatever the target does not ask for, as if an operator had."""
+    write_route("a", ROUTE)
+    wait_active(("a", "a/x"))
+    for address in ("a", "a/x"):
+        assert show(unit_of(address), "IgnoreOnIsolate")["IgnoreOnIsolate"] == "yes"
+
+
 def test_a_restart_by_systemctl_is_no_stop() -> None:
     up()
     for _ in range(3):
