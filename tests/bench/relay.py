@@ -100,7 +100,7 @@ def mediamtx(unit: str, document: Mapping[str, object]) -> Iterator[None]:
     """Run a MediaMTX of our own; killed, it is back as soon as streamd's."""
     path = Path(f"/run/{unit}.yml")
     path.write_text(json.dumps(document))
-    properties = ("Restart=always", "RestartSec=500ms", "StartLimitIntervalSec=0", "Type=exec")
+    properties = ("Restart=always", "RestartSec=200ms", "StartLimitIntervalSec=0", "Type=exec")
     options = [f"--property={found}" for found in properties]
     run("systemd-run", f"--unit={unit}", "--quiet", "--collect", *options, "mediamtx", str(path))
     try:
