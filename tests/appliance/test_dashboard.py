@@ -18,6 +18,7 @@ pytestmark = pytest.mark.once
 
 BINARY = Path("/usr/local/bin/mediamtx")
 SETTINGS = Path("/etc/streamd/streamd.toml")
+CREDENTIALS = Path("/etc/streamd/credentials")
 MEDIAMTX = "streamd-mediamtx.service"
 AXE = Path("/opt/streamd/axe.min.js")
 PICTURES = Path(os.environ.get("STREAMD_PICTURES", "/var/tmp/pictures"))
@@ -137,13 +138,22 @@ def test_a_new_user_sends_a_stream_sees_it_fail_and_mends_it_within_two_minutes(
     assert took < 120, f"it took {took:.0f} s"
     assert incarnations(("studio", "studio/archive")) == before, "nothing else was touched"
 
-    # What is written wrong is refused with its reason, and nothing is lost of what was typed.
+    write_wrong(page)
+    remove(page)
+
+
+def write_wrong(page: Browser) -> None:
+    """See that what is written wrong is refused with its reason, and that nothing is lost of what was typed."""
     page.press("studio", "add")
     page.fill(id="wrong", url="udp://nowhere")
     page.wait_text("#dialog-problem", "udp://")
     assert page.script("return document.getElementById('field-url').value") == "udp://nowhere"
+    # Nor does one of a name that is taken get at the secret of whose name that is.
+    secrets = {path: path.read_bytes() for path in CREDENTIALS.iterdir()}
+    page.fill(id="venue", url="rtmp://127.0.0.1:1936/live", secret="correct-horse")
+    page.wait_text("#dialog-problem", 'there is an output "studio/venue" already')
+    assert {path: path.read_bytes() for path in CREDENTIALS.iterdir()} == secrets
     page.click("#dialog-cancel")
-    remove(page)
 
 
 def remove(page: Browser) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from streamd.route.fields import CREDENTIAL_PATTERN
+from streamd.route.name import NAME_PATTERN
 from tests.unit.web import place
 
 STATIC = Path(__file__).parents[2] / "streamd/web/static"
@@ -116,10 +118,11 @@ def in_node(source: str) -> Any:
 
 
 def module(name: str, folder: Path) -> str:
-    """Return where node finds a module; it takes a file for one only by its suffix."""
-    copy = folder / f"{name}.mjs"
-    copy.write_text((STATIC / f"{name}.js").read_text())
-    return copy.as_uri()
+    """Return where node finds a module, beside all others; it takes a file for one where a package says so."""
+    (folder / "package.json").write_text('{"type": "module"}')
+    for path in SCRIPTS:
+        (folder / path.name).write_text(path.read_text())
+    return (folder / f"{name}.js").as_uri()
 
 
 def test_words_and_numbers(tmp_path: Path) -> None:
@@ -256,3 +259,74 @@ def test_the_page_knows_what_it_was_told(tmp_path: Path) -> None:
         "e-5",
         False,
     ]
+
+
+ADDING = """
+const store = new Store();
+store.apply({event: "snapshot", id: "e-1", data: {running: true, version: "1", diagnostics: [], things: [
+  {address: "a", route: "a"}, {address: "a/tube", route: "a", output: "tube"},
+]}});
+const asked = [];
+let refuses = "";
+globalThis.fetch = async (path, {method, body}) => {
+  asked.push([method, path, JSON.parse(body)]);
+  const ok = `${method} ${path}` !== refuses;
+  return {ok, status: ok ? 200 : 409, text: async () => ok ? '{"steps": []}' : '{"detail": "no"}'};
+};
+const of = (promise) => promise.catch((error) => error.message);
+const words = (id, url = "rtmp://h/live") => ({id, url, secret: "correct-horse"});
+"""
+
+
+def test_adding_an_output_touches_no_secret_of_another(tmp_path: Path) -> None:
+    refused, asked = in_node(
+        f'import {{ Store }} from "{module("store", tmp_path)}";'
+        f'import {{ addOutput, newToken, planOutput }} from "{module("output", tmp_path)}";'
+        f"{ADDING}"
+        """
+        const refused = [await of(planOutput(store, "a", words("tube")))];
+        refused.push(await of(addOutput(store, "a", words("tube"), "0123")));
+        await planOutput(store, "a", words("other"));
+        refuses = "POST /api/inputs/a/outputs"; // another page was quicker
+        refused.push(await of(addOutput(store, "a", words("other"), "0123")));
+        refuses = "";
+        await addOutput(store, "a", words("other", "srt://h:1"), "0123");
+        await addOutput(store, "a", {id: "plain", url: "udp://h:1", secret: ""}, newToken());
+        console.log(JSON.stringify([refused, asked]));
+        """
+    )
+    assert refused == ['there is an output "a/tube" already; edit that one, or take another name'] * 2 + ["no"]
+    assert asked == [
+        ["POST", "/api/inputs/a/outputs?dry-run=true", {"id": "other", "url": "rtmp://h/live"}],
+        ["PUT", "/api/credentials/a.other.key.0123", {"secret": "correct-horse"}],
+        [
+            "POST",
+            "/api/inputs/a/outputs",
+            {"id": "other", "url": "rtmp://h/live", "key": {"credential": "a.other.key.0123"}},
+        ],
+        ["PUT", "/api/credentials/a.other.passphrase.0123", {"secret": "correct-horse"}],
+        [
+            "POST",
+            "/api/inputs/a/outputs",
+            {"id": "other", "url": "srt://h:1", "passphrase": {"credential": "a.other.passphrase.0123"}},
+        ],
+        ["POST", "/api/inputs/a/outputs", {"id": "plain", "url": "udp://h:1"}],
+    ]
+
+
+def test_a_credential_of_the_page_has_a_name_that_nobody_has_and_the_store_takes(tmp_path: Path) -> None:
+    long = f"{'a' * 63}.{'b' * 63}"
+    names = in_node(
+        f'import {{ credentialName }} from "{module("format", tmp_path)}";'
+        f'import {{ newToken }} from "{module("output", tmp_path)}";'
+        f'const of = ["studio-a.youtube", "{long}", "{"a" * 39}-b.c"];'
+        """
+        console.log(JSON.stringify(of.flatMap((each) =>
+          ["key", "passphrase"].flatMap((kind) => [1, 2].map(() => credentialName(each, kind, newToken()))))));
+        """
+    )
+    assert len(set(names)) == 12
+    assert re.fullmatch(r"studio-a\.youtube\.key\.[0-9a-f]{12}", names[0])
+    for name in names:
+        assert CREDENTIAL_PATTERN.fullmatch(name), "the daemon takes it"
+        assert all(NAME_PATTERN.fullmatch(part) for part in name.split(".")), "and so does the gateway"

@@ -96,3 +96,11 @@ export function previewAt({ hls, webrtc }, route, here) {
   const found = [hls, webrtc].map((listener) => watchAt(listener, route, here.hostname));
   return found.find((url) => url.startsWith(`http://${here.hostname}:`)) ?? "";
 }
+
+const LONGEST_CREDENTIAL = 64;
+
+/** The name of a credential that nobody has: what it is of, as far as there is room for it, its kind and a token. */
+export function credentialName(of, kind, token) {
+  const room = LONGEST_CREDENTIAL - kind.length - token.length - 2;
+  return `${of.slice(0, room).replace(/[^a-z0-9]+$/, "")}.${kind}.${token}`;
+}

@@ -2,6 +2,7 @@
 
 import { ask, follow, pathOf, Refused } from "./api.js";
 import { diagnosticText, interrupts, lineText, planText, previewAt } from "./format.js";
+import { addOutput, newToken, planOutput } from "./output.js";
 import { Store } from "./store.js";
 import { make, showCounts, showDiagnostics, showRoutes } from "./view.js";
 
@@ -250,27 +251,6 @@ function outputFields() {
   ];
 }
 
-function outputs(route) {
-  return `${pathOf(route)}/outputs`;
-}
-
-/** What adding an output does. One with a secret is not asked about: only with its secret in the store it is right. */
-async function planOutput(route, { id, url, secret }) {
-  return secret ? [] : (await ask("POST", `${outputs(route)}?dry-run=true`, { id, url })).steps;
-}
-
-async function addOutput(route, { id, url, secret }) {
-  const body = { id, url };
-  if (secret) {
-    const kind = url.startsWith("srt:") ? "passphrase" : "key";
-    const name = `${route}.${id}.${kind}`;
-    await ask("PUT", `/api/credentials/${encodeURIComponent(name)}`, { secret });
-    body[kind] = { credential: name };
-  }
-  await ask("POST", outputs(route), body);
-  tell(`${route}/${id} is added`);
-}
-
 at("add-input").addEventListener("click", () => {
   const fields = [
     { name: "id", label: "Name", hint: "small letters, digits, - and _", ...NAME },
@@ -340,8 +320,12 @@ at("routes").addEventListener("click", async (event) => {
   else if (verb === "log") showLog(thing);
   else if (verb === "preview") showPreview(thing);
   else if (verb === "add") {
-    const plan = (words) => planOutput(thing.address, words);
-    dialog({ title: `Add an output to ${thing.address}`, verb: "Add", fields: outputFields(), plan }, (words) => addOutput(thing.address, words));
+    const token = newToken();
+    const plan = (words) => planOutput(store, thing.address, words);
+    dialog({ title: `Add an output to ${thing.address}`, verb: "Add", fields: outputFields(), plan }, async (words) => {
+      await addOutput(store, thing.address, words, token);
+      tell(`${thing.address}/${words.id} is added`);
+    });
   } else if (verb in CONFIRMED) {
     const [word, text, act] = CONFIRMED[verb];
     const plan = PLANNED[verb] && (async () => (await PLANNED[verb](path)).steps);
