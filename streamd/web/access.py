@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from streamd.host.webkeys import Key, Role
+from streamd.web.address import peer_of
 from streamd.web.asgi import App, Message, Receive, Scope, Send, send_problem, send_start
 from streamd.web.caller import SAFE, Caller, address_of, cookie_of, headers_of, is_our_page, is_secure, secret_of
 from streamd.web.gateway import Gateway
@@ -33,7 +34,7 @@ class Access:
             await self._app(scope, receive, send)
             return
         headers = headers_of(scope["headers"])
-        peer = (scope.get("client") or ("", 0))[0]
+        peer = peer_of(scope.get("client"), scope.get("server"))
         scope["address"] = address_of(peer, headers, self._gateway.settings.proxies)
         scope["secure"] = is_secure(scope.get("scheme", "http"), peer, headers, self._gateway.settings.proxies)
         cross = self._cross_origin(headers)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from streamd.host.webkeys import Key
+from streamd.web.address import UNIX, plain
 from streamd.web.session import Session
 
 SAFE: frozenset[str] = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -37,19 +37,22 @@ def address_of(peer: str, headers: Mapping[str, str], proxies: Collection[str]) 
     """Return the address of who asks: the last one that no trusted proxy has.
 
     Args:
-        peer: the address that the connection comes from; empty where it has none.
+        peer: where the connection comes from, as peer_of tells.
         headers: the request's, by name in lower case.
-        proxies: addresses whose X-Forwarded-For is believed.
+        proxies: addresses whose X-Forwarded-For is believed, or UNIX.
+
+    Returns:
+        The address; empty where there is none.
     """
     hops = [hop.strip() for hop in headers.get("x-forwarded-for", "").split(",") if hop.strip()]
     found = peer
     while found in proxies and hops:
         hop = hops.pop()
         try:
-            found = str(ip_address(hop))
+            found = plain(hop)
         except ValueError:
             break
-    return found
+    return "" if found == UNIX else found
 
 
 def is_secure(scheme: str, peer: str, headers: Mapping[str, str], proxies: Collection[str]) -> bool:

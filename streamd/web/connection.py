@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from streamd.web.address import plain
+
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -48,7 +50,7 @@ class Doorkeeper:
     def admit(self, transport: asyncio.BaseTransport) -> bool:
         """Return whether there is room for one more, which counts from now on."""
         peer = transport.get_extra_info("peername")
-        address = str(peer[0]) if isinstance(peer, tuple) and peer else ""
+        address = plain(str(peer[0])) if isinstance(peer, tuple) and peer else ""
         if not self._has_room(address):
             # A connection may have passed to the WebSocket's protocol, so that nobody tells when it closes.
             self._forget_closed()

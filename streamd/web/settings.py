@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from streamd.route.diagnostic import nearest
+from streamd.web.address import UNIX, plain
 
 FILE: Final = Path("/etc/streamd/web/web.toml")
 
@@ -25,7 +25,7 @@ class Settings:
     origins: frozenset[str] = frozenset()
     """Origins of other pages that may use the API, with a key of their own."""
     proxies: frozenset[str] = frozenset()
-    """Addresses whose X-Forwarded-For and X-Forwarded-Proto are believed."""
+    """Addresses, or UNIX, whose X-Forwarded-For and X-Forwarded-Proto are believed."""
 
 
 def parse_settings(text: str) -> Settings:
@@ -61,9 +61,10 @@ def _origin(value: Any) -> str:  # noqa: ANN401 (whatever stands there)
 
 def _proxy(value: Any) -> str:  # noqa: ANN401
     try:
-        return str(ip_address(value)) if isinstance(value, str) else str(ip_address(""))
+        return UNIX if value == UNIX else plain(value if isinstance(value, str) else "")
     except ValueError as error:
-        raise SettingsError(f"proxies: {value!r} is no address; write it as 127.0.0.1") from error
+        text = f'proxies: {value!r} is no address; write it as 127.0.0.1, or "{UNIX}" for a Unix socket'
+        raise SettingsError(text) from error
 
 
 def read_settings(path: Path = FILE) -> Settings:

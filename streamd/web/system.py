@@ -98,7 +98,8 @@ async def set_credential(request: Request, name: str) -> Response:
         raise Problem(422, "invalid-configuration", "a secret is one line of text")
     await (await gateway_of(request).link.client()).set_credential(name, secret)
     caller = caller_of(request)
-    _LOG.info("%s (%s, from %s) set the credential %s", caller.key.name, caller.key.role, caller.address, name)
+    where = caller.address or "a socket"
+    _LOG.info("%s (%s, from %s) set the credential %s", caller.key.name, caller.key.role, where, name)
     return done()
 
 

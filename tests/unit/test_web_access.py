@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 pytest.importorskip("streamd.web", reason="streamd-web is not installed, so that it is NOT TESTED")
 
 from streamd.host.webkeys import Key, Role
+from streamd.web.address import peer_of
 from streamd.web.caller import address_of, cookie_of, headers_of, is_our_page, is_secure, secret_of
 from streamd.web.limiter import Limiter
 from streamd.web.session import Sessions
@@ -119,12 +120,37 @@ def test_a_forged_cookie_is_none(text: str, place: int, character: str) -> None:
         ("127.0.0.1", "nonsense", "127.0.0.1"),
         ("127.0.0.1", "198.51.100.1, ", "198.51.100.1"),
         ("127.0.0.1", "", "127.0.0.1"),
+        ("127.0.0.1", "::ffff:198.51.100.1, ::ffff:10.0.0.1", "198.51.100.1"),
         ("", "198.51.100.1", ""),
+        ("unix", "198.51.100.1", ""),
     ],
 )
 def test_only_trusted_proxies_are_believed(peer: str, forwarded: str, address: str) -> None:
     headers = {"x-forwarded-for": forwarded} if forwarded else {}
     assert address_of(peer, headers, {"127.0.0.1", "10.0.0.1"}) == address
+
+
+def test_whoever_comes_by_a_unix_socket_may_be_a_proxy() -> None:
+    headers = {"x-forwarded-for": "unix, 198.51.100.1", "x-forwarded-proto": "https"}
+    assert address_of("unix", headers, {"unix"}) == "198.51.100.1"
+    assert address_of("127.0.0.1", headers, {"unix"}) == "127.0.0.1"
+    assert is_secure("http", "unix", headers, {"unix"})
+    assert address_of("unix", {}, {"unix"}) == ""
+
+
+@pytest.mark.parametrize(
+    ("client", "server", "peer"),
+    [
+        (("192.0.2.1", 4000), ("192.0.2.9", 80), "192.0.2.1"),
+        (("::ffff:127.0.0.1", 4000), ("::ffff:127.0.0.1", 80), "127.0.0.1"),
+        (("2001:DB8::1", 4000), ("::", 80), "2001:db8::1"),
+        (None, None, "unix"),
+        (None, ("/run/streamd-web.sock", None), "unix"),
+        (None, ("192.0.2.9", 80), ""),
+    ],
+)
+def test_where_a_connection_comes_from(client: object, server: object, peer: str) -> None:
+    assert peer_of(client, server) == peer
 
 
 def test_tls_is_believed_of_trusted_proxies_alone() -> None:

@@ -39,12 +39,17 @@ except ModuleNotFoundError:  # Debian 12
 
 @asynccontextmanager
 async def served(
-    path: Path, patience: Patience | None = None, tls: ssl.SSLContext | None = None
+    path: Path,
+    patience: Patience | None = None,
+    tls: ssl.SSLContext | None = None,
+    *,
+    listener: socket.socket | None = None,
+    settings: Settings | None = None,
 ) -> AsyncIterator[tuple[Place, int, Doorkeeper]]:
-    """Serve on a port of the loopback until the end."""
+    """Serve on a port of the loopback, or where the listener is, until the end."""
     keeper = Doorkeeper(patience)
-    async with place(path, follow=False) as it:
-        listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+    async with place(path, follow=False, settings=settings) as it:
+        listener = listener or socket.create_server(("127.0.0.1", 0), backlog=256)
         listener.setblocking(False)
         started = asyncio.get_running_loop().create_future()
         serving = asyncio.create_task(
@@ -53,7 +58,8 @@ async def served(
         try:
             async with asyncio.timeout(30):
                 running = await started
-                yield it, listener.getsockname()[1], keeper
+                port = 0 if listener.family == socket.AF_UNIX else listener.getsockname()[1]
+                yield it, port, keeper
                 running.should_exit = True
                 await serving
             assert it.daemon.closed
@@ -190,10 +196,47 @@ def test_a_proxy_may_have_them_all() -> None:
     keeper = Doorkeeper(Patience(connections=4, each=2), frozenset({"192.0.2.9"}))
     mine = [Transport(("192.0.2.1", port)) for port in range(3)]
     assert [keeper.admit(each) for each in mine] == [True, True, False]
-    assert [keeper.admit(Transport(("192.0.2.9", port))) for port in range(3)] == [True, True, False]
+    proxy = [Transport(("::ffff:192.0.2.9", port, 0, 0)) for port in range(3)]
+    assert [keeper.admit(each) for each in proxy] == [True, True, False]
     mine[0].closed = True
     assert keeper.admit(Transport(""))
     assert not keeper.admit(Transport(""))
+
+
+FORWARDED = (
+    b"GET /api/inputs HTTP/1.1\r\nHost: x\r\nX-API-Key: wrong\r\nX-Forwarded-For: 198.51.100.7\r\n"
+    b"Connection: close\r\n\r\n"
+)
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="there is no IPv6")
+def test_a_proxy_is_known_where_one_socket_is_for_both_kinds(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def check() -> None:
+        listener = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+        settings = Settings(proxies=frozenset({"127.0.0.1"}))
+        async with served(tmp_path, listener=listener, settings=settings) as (_it, port, _keeper):
+            assert (await said(port, FORWARDED)).startswith(b"HTTP/1.1 401")
+
+    asyncio.run(check())
+    assert "a wrong key came from 198.51.100.7" in caplog.text
+
+
+@pytest.mark.parametrize(("proxies", "where"), [({"unix"}, "198.51.100.7"), ({"127.0.0.1"}, "a socket")])
+def test_a_proxy_is_known_by_a_unix_socket(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, proxies: set[str], where: str
+) -> None:
+    async def check() -> None:
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(tmp_path / "web.sock"))
+        settings = Settings(proxies=frozenset(proxies))
+        async with served(tmp_path, listener=listener, settings=settings):
+            reader, writer = await asyncio.open_unix_connection(tmp_path / "web.sock")
+            writer.write(FORWARDED)
+            assert (await reader.read()).startswith(b"HTTP/1.1 401")
+            writer.close()
+
+    asyncio.run(check())
+    assert f"a wrong key came from {where}" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -377,10 +420,11 @@ def test_what_signs_sessions_outlives_a_restart(tmp_path: Path) -> None:
 
 def test_settings(tmp_path: Path) -> None:
     assert parse_settings("") == read_settings(tmp_path / "none.toml") == Settings()
-    text = 'origins = ["https://noc.example.net", "http://[::1]:8080"]\nproxies = ["127.0.0.1", "2001:DB8::1"]\n'
+    text = 'origins = ["https://noc.example.net", "http://[::1]:8080"]\n'
+    text += 'proxies = ["127.0.0.1", "2001:DB8::1", "::ffff:192.0.2.9", "unix"]\n'
     found = parse_settings(text)
     assert found.origins == {"https://noc.example.net", "http://[::1]:8080"}
-    assert found.proxies == {"127.0.0.1", "2001:db8::1"}
+    assert found.proxies == {"127.0.0.1", "2001:db8::1", "192.0.2.9", "unix"}
     for wrong, message in (
         ("origin = []", 'there is no key origin, did you mean "origins"'),
         ('origins = "https://x"', "origins is a list"),
@@ -391,6 +435,7 @@ def test_settings(tmp_path: Path) -> None:
         ("origins = [1]", "is no origin"),
         ('proxies = ["10.0.0.0/8"]', "is no address"),
         ("proxies = [1]", "is no address"),
+        ('proxies = ["socket"]', 'or "unix" for a Unix socket'),
         ("=", "no TOML"),
     ):
         with pytest.raises(SettingsError, match=message):
