@@ -61,7 +61,7 @@ class Files:
 @router.get("/")
 @router.get("/static/{name}")
 @router.get("/bootstrap/{name}")
-def page(request: Request) -> Response:
-    """Return a file of the dashboard."""
+async def page(request: Request) -> Response:
+    """Return a file of the dashboard: small, and read often enough to be in memory."""
     files: Files = request.app.state.files
     return files.answer(request.url.path, request.headers.get("if-none-match", ""))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from starlette.requests import Request
@@ -33,10 +33,11 @@ def caller_of(request: Request) -> Caller:
     return caller
 
 
-def needs(role: Role) -> Callable[[Request], None]:
+def needs(role: Role) -> Callable[[Request], Awaitable[None]]:
     """Return a dependency that refuses whoever's key is not good for it, and what would change something by mistake."""
 
-    def check(request: Request) -> None:
+    # A plain function would be called in a thread, one for each request at a time: the unit may not have that many.
+    async def check(request: Request) -> None:
         require(caller_of(request), role)
         if request.method not in {"GET", "HEAD"}:
             refuse_unknown(request)

@@ -10,6 +10,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -96,6 +97,19 @@ def test_a_request_is_answered(tmp_path: Path) -> None:
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=it.by("observer")) as client:
                 for _ in range(3):  # over one connection
                     assert (await client.get("/api/inputs")).status_code == 200
+
+    asyncio.run(check())
+
+
+def test_however_many_ask_it_makes_no_threads(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with served(tmp_path) as (it, _port, _keeper):
+            before = threading.active_count()
+            for path in ("/", "/api/inputs", "/api/plan", "/api/openapi.json", "/metrics", "/api/health"):
+                answers = await asyncio.gather(*(it.ask("GET", path) for _ in range(4)))
+                assert {answer.status_code for answer in answers} == {200}
+            # The unit may have few, and each request whose thread cannot be made would be a failure.
+            assert threading.active_count() <= before
 
     asyncio.run(check())
 
