@@ -252,11 +252,13 @@ async def _act(request: Request, verb: str, address: str, *, wait: bool) -> Resp
 
 async def _planned(request: Request, verb: str, address: str, table: Mapping[str, Any]) -> Response:
     """Return what a change would do."""
-    return reply({"steps": await (await _daemon(request)).plan_change(verb, address, table)})
+    async with gateway_of(request).questions.change:
+        return reply({"steps": await (await _daemon(request)).plan_change(verb, address, table)})
 
 
 async def _log(request: Request, address: str, lines: int) -> Response:
-    return reply({"lines": await (await _daemon(request)).log(address, lines)})
+    async with gateway_of(request).questions.log:
+        return reply({"lines": await (await _daemon(request)).log(address, lines)})
 
 
 async def _update(request: Request, address: str, *, dry_run: bool) -> Response:

@@ -66,7 +66,9 @@ async def system_status(request: Request) -> Response:
 )
 async def mediamtx_status(request: Request) -> Response:
     """Return who watches what."""
-    return reply(await (await gateway_of(request).link.client()).viewers())
+    gateway = gateway_of(request)
+    async with gateway.questions.viewers:
+        return reply(await (await gateway.link.client()).viewers())
 
 
 @router.get(
@@ -77,7 +79,9 @@ async def mediamtx_status(request: Request) -> Response:
 )
 async def plan(request: Request) -> Response:
     """Return what a reload would do."""
-    return reply({"steps": await (await gateway_of(request).link.client()).plan()})
+    gateway = gateway_of(request)
+    async with gateway.questions.plan:
+        return reply({"steps": await (await gateway.link.client()).plan()})
 
 
 @router.put(

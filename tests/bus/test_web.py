@@ -115,6 +115,25 @@ async def test_it_asks_for_what_it_is_asked(bus: str, tmp_path: Path) -> None:
         assert (await client.post("/api/inputs/nobody/start")).status_code == 404
 
 
+async def test_who_only_looks_leaves_room_for_whoever_stops_something(bus: str, tmp_path: Path) -> None:
+    async with stage(bus) as it, web(bus, tmp_path) as (client, _gateway):
+        it.control.hold = asyncio.Event()
+        paths = ["/api/inputs/studio-a/log", "/api/plan", "/api/system/mediamtx/status"]
+        async with asyncio.TaskGroup() as tasks:
+            looks = [tasks.create_task(client.get(path)) for path in paths * 40]
+            await it.control.reached.wait()
+            change = {"description": "x"}
+            looks += [tasks.create_task(client.patch("/api/inputs/empty?dry-run=true", json=change)) for _ in range(40)]
+            stop = tasks.create_task(client.post("/api/inputs/studio-a/stop"))
+            async with asyncio.timeout(20):
+                while ("stop", "studio-a", True) not in it.control.asked and not stop.done():
+                    it.control.reached.clear()
+                    await it.control.reached.wait()
+            it.control.hold.set()
+        assert stop.result().status_code == 200
+        assert {look.result().status_code for look in looks} == {200}
+
+
 async def test_it_follows_changes_and_the_daemons_restart(bus: str, tmp_path: Path) -> None:
     async with web(bus, tmp_path) as (client, gateway):
         assert (await client.get("/api/inputs")).status_code == 503
