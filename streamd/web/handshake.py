@@ -39,6 +39,8 @@ class _Handshake(asyncio.Protocol):
         if not self._keeper.admit(transport):
             transport.abort()
             return
+        # As much as is not sent is told to what encrypts, and by that to what speaks.
+        transport.set_write_buffer_limits(high=0)
         # What comes is for the handshake, which begins with the next turn of the loop.
         transport.pause_reading()
         self._task = asyncio.get_running_loop().create_task(self._shake(transport))

@@ -179,6 +179,65 @@ def test_who_does_not_read_is_hung_up_on(tmp_path: Path) -> None:
     asyncio.run(check())
 
 
+async def connected(port: int, request: bytes) -> socket.socket:
+    """Return a connection of somebody who has asked and takes little of the answer."""
+    rude = socket.socket()
+    rude.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    rude.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(rude, ("127.0.0.1", port))
+    await loop.sock_sendall(rude, request)
+    return rude
+
+
+def narrow() -> socket.socket:
+    """Return a listener whose connections hold little that was not read."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    return listener
+
+
+def test_nor_is_the_rest_of_a_short_answer_waited_for(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with served(tmp_path, Patience(unread=0.2, idle=1), listener=narrow()) as (it, port, keeper):
+            it.daemon.output("studio-a/venue")["url"] = "x" * 50_000
+            key = it.keys["observer"]
+            with await connected(
+                port, f"GET /api/inputs HTTP/1.1\r\nHost: x\r\nX-API-Key: {key}\r\n\r\n".encode()
+            ) as rude:
+                while not keeper.count:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+                while keeper.count:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+                reader, writer = await asyncio.open_connection(sock=rude)
+                answer = b""
+                with contextlib.suppress(ConnectionError):
+                    while more := await reader.read(65536):
+                        answer += more
+                assert len(answer) < 50_000, "the rest is not there any more"
+                writer.close()
+
+    asyncio.run(check())
+
+
+def test_nor_is_a_follower_that_does_not_read(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with served(tmp_path, Patience(unread=0.2), listener=narrow()) as (it, port, keeper):
+            it.daemon.output("studio-a/venue")["url"] = "x" * 200_000
+            ask = (
+                f"GET /api/live HTTP/1.1\r\nHost: x\r\nX-API-Key: {it.keys['observer']}\r\nConnection: Upgrade\r\n"
+                "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+            )
+            with await connected(port, ask.encode()):
+                async with asyncio.timeout(10):
+                    while not it.gateway.hub.followers:  # noqa: ASYNC110
+                        await asyncio.sleep(0.01)
+                    while it.gateway.hub.followers or keeper.count:  # noqa: ASYNC110
+                        await asyncio.sleep(0.01)
+
+    asyncio.run(check())
+
+
 def test_there_is_room_for_some_and_no_more(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async def check() -> None:
         async with served(tmp_path, Patience(connections=5, each=3)) as (_it, port, keeper):
@@ -198,15 +257,39 @@ def test_there_is_room_for_some_and_no_more(tmp_path: Path, caplog: pytest.LogCa
     assert caplog.text.count("no more connections are taken") == 1, "it is told once"
 
 
+class Transport(asyncio.Transport):
+    def __init__(self, peer: object) -> None:
+        super().__init__({"peername": peer})
+        self.closed = False
+        self.unsent = 0
+        self.aborted = False
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+def test_who_is_hung_up_on_counts_until_all_is_sent_or_long_enough_was_waited() -> None:
+    now = 0.0
+    keeper = Doorkeeper(Patience(connections=1, unread=20), steady=lambda: now)
+    first = Transport(("192.0.2.1", 1))
+    assert keeper.admit(first)
+    first.closed, first.unsent = True, 5
+    assert not keeper.admit(Transport(("192.0.2.1", 2)))
+    now = 19.0
+    assert not keeper.admit(Transport(("192.0.2.1", 2)))
+    assert not first.aborted
+    now = 20.0
+    assert keeper.admit(Transport(("192.0.2.1", 2)))
+    assert first.aborted
+
+
 def test_a_proxy_may_have_them_all() -> None:
-    class Transport(asyncio.BaseTransport):
-        def __init__(self, peer: object) -> None:
-            super().__init__({"peername": peer})
-            self.closed = False
-
-        def is_closing(self) -> bool:
-            return self.closed
-
     keeper = Doorkeeper(Patience(connections=4, each=2), frozenset({"192.0.2.9"}))
     mine = [Transport(("192.0.2.1", port)) for port in range(3)]
     assert [keeper.admit(each) for each in mine] == [True, True, False]
@@ -329,11 +412,13 @@ def test_tls_by_credentials(tmp_path: Path) -> None:
 
     async def check() -> None:
         async with served(tmp_path, tls=context) as (it, port, _keeper):
+            it.daemon.output("studio-a/venue")["url"] = "x" * 2_000_000
             trusted = ssl.create_default_context(cafile=str(tmp_path / "certificate"))
             async with httpx.AsyncClient(base_url=f"https://127.0.0.1:{port}", verify=trusted) as client:
                 answer = await client.post("/api/session", json={"key": it.keys["observer"]})
                 assert answer.status_code == 200
                 assert "; secure" in answer.headers["set-cookie"].lower()
+                assert len((await client.get("/api/inputs")).content) > 2_000_000
             assert await said(port, HEALTH) == b"", "who speaks plainly is not understood"
 
     asyncio.run(check())
