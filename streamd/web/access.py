@@ -17,6 +17,7 @@ from streamd.web.session import COOKIE
 _LOG: Final = logging.getLogger(__name__)
 HEALTH: Final = "/api/health"
 SESSION: Final = "/api/session"
+EVENTS: Final = "/api/events"
 _PAGE: Final = ("/static/", "/bootstrap/")
 _MOST_SECRET: Final = 256
 
@@ -48,6 +49,9 @@ class Access:
         except Problem as problem:
             await send_problem(scope, receive, send, problem)
             return
+        if scope.get("method") == "HEAD" and may_be_asked_for_its_head(scope["path"]):
+            # The server leaves out the body, since in its own scope it is what it was.
+            scope = {**scope, "method": "GET"}
         await self._app(scope, receive, send)
 
     def _let_in(self, scope: Scope, headers: Mapping[str, str]) -> None:
@@ -82,6 +86,11 @@ class Access:
 
     def _cross_origin(self, headers: Mapping[str, str]) -> bool:
         return headers.get("origin", "").lower() in self._gateway.settings.origins
+
+
+def may_be_asked_for_its_head(path: str) -> bool:
+    """Return whether HEAD is answered as GET is, without the body: not by what never ends."""
+    return path != EVENTS
 
 
 def check_secret(gateway: Gateway, secret: str, address: str) -> Key:

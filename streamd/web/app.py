@@ -15,7 +15,7 @@ from streamd import __version__
 from streamd.bus.client import ClientError
 from streamd.host.webkeys import Role
 from streamd.web import inputs, live, login, pages, system
-from streamd.web.access import Access
+from streamd.web.access import Access, may_be_asked_for_its_head
 from streamd.web.asgi import App
 from streamd.web.gateway import Gateway
 from streamd.web.hub import encode
@@ -105,6 +105,8 @@ async def _on_http(request: Request, error: Exception) -> Response:
     if error.status_code == 405:
         # The framework names the methods of one endpoint of the path, and leaves out those of the others.
         allowed = {method for route in request.app.routes for method in _methods(route, request)}
+        if "GET" in allowed and may_be_asked_for_its_head(request.scope["path"]):
+            allowed.add("HEAD")
         text = f"the method is not allowed here; these are: {', '.join(sorted(allowed))}"
         return _answer(Problem(405, "method", text, headers={"allow": ", ".join(sorted(allowed))}))
     if error.status_code == 404:

@@ -53,13 +53,15 @@ def check_table(table: dict[str, Any], *, may_remove: bool = False) -> dict[str,
         may_remove: whether null takes a key away, at the top and in `input`.
     """
     for key, value in table.items():
+        _check_text(key)  # what is wrong with its value is told with it
         if value is None and may_remove:
             continue
         if key == "input" and may_remove and isinstance(value, dict):
+            for name in value:
+                _check_text(name)
             _check({name: inner for name, inner in value.items() if inner is not None}, key, 1)
         else:
             _check(value, key, 1)
-        _check_text(key)
     return table
 
 

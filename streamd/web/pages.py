@@ -64,4 +64,5 @@ class Files:
 async def page(request: Request) -> Response:
     """Return a file of the dashboard: small, and read often enough to be in memory."""
     files: Files = request.app.state.files
-    return files.answer(request.url.path, request.headers.get("if-none-match", ""))
+    # Not request.url: that is made with what stands in Host, and may be none.
+    return files.answer(request.scope["path"], request.headers.get("if-none-match", ""))

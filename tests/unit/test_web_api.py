@@ -241,6 +241,9 @@ MALFORMED = [
     (b'{"id": "c", "x": "\\ud800"}', 422, "character that no file can hold"),
     (b'{"id": "c", "x": "\\u0000"}', 422, "character that no file can hold"),
     (b'{"id": "c", "\\u0000": 1}', 422, "character that no file can hold"),
+    (b'{"\\ud800": null}', 422, "character that no file can hold"),
+    (b'{"\\ud800": 1.5}', 422, "character that no file can hold"),
+    (b'{"x": {"\\ud800": 1.5}}', 422, "character that no file can hold"),
     (b'{"x": 1}', 422, "id: the name of an input is"),
     (b'{"id": 1}', 422, "id: the name of an input is"),
     (b'{"id": "../c"}', 422, "id: the name of an input is"),
@@ -253,6 +256,19 @@ def test_malformed_bodies_reach_nobody(tmp_path: Path) -> None:
             for body, status, detail in MALFORMED:
                 answer = await it.ask("POST", "/api/inputs", content=body, headers={"content-type": "application/json"})
                 assert (answer.status_code, detail in answer.json()["detail"]) == (status, True), (body, answer.text)
+            assert not it.daemon.asked
+
+    asyncio.run(check())
+
+
+def test_a_key_that_is_no_text_is_not_taken_away_either(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with place(tmp_path) as it:
+            for body in (b'{"\\ud800": 1.5}', b'{"\\ud800": null}', b'{"input": {"\\ud800": null}}'):
+                answer = await it.ask(
+                    "PATCH", "/api/inputs/b", content=body, headers={"content-type": "application/json"}
+                )
+                assert answer.status_code == 422, (body, answer.text)
             assert not it.daemon.asked
 
     asyncio.run(check())
@@ -393,7 +409,7 @@ def test_a_wrong_method_is_told_which_are_right(tmp_path: Path) -> None:
     async def check() -> None:
         async with place(tmp_path) as it:
             answer = await it.ask("PUT", "/api/inputs/b")
-            assert (answer.status_code, answer.headers["allow"]) == (405, "DELETE, GET, PATCH")
+            assert (answer.status_code, answer.headers["allow"]) == (405, "DELETE, GET, HEAD, PATCH")
             assert (await it.ask("GET", "/api/health", None, headers={"x-api-key": "wrong"})).status_code == 200
 
     asyncio.run(check())

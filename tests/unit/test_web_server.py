@@ -101,6 +101,37 @@ def test_a_request_is_answered(tmp_path: Path) -> None:
     asyncio.run(check())
 
 
+@pytest.mark.parametrize("host", [b"[", b"[::1", b"x:y", b"a]b", b"x\xff"])
+def test_a_host_that_is_none_is_nobodys_failure(tmp_path: Path, host: bytes) -> None:
+    async def check() -> None:
+        async with served(tmp_path) as (_it, port, _keeper):
+            for path in (b"/", b"/static/main.js", b"/api/health", b"/api/no-such"):
+                asked = b"GET " + path + b" HTTP/1.1\r\nHost: " + host + b"\r\nConnection: close\r\n\r\n"
+                assert (await said(port, asked)).split(b" ")[1] in {b"200", b"400", b"401"}, path
+
+    asyncio.run(check())
+
+
+def test_the_head_of_an_answer_is_that_of_the_whole(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with served(tmp_path) as (it, port, _keeper):
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=it.by("observer")) as client:
+                for path in ("/", "/static/main.js", "/api/health", "/api/inputs", "/api/openapi.json", "/metrics"):
+                    whole, head = await client.get(path), await client.head(path)
+                    assert (head.status_code, head.content) == (200, b""), path
+                    assert {**head.headers, "date": ""} == {**whole.headers, "date": ""}, path
+                assert (await client.head("/api/inputs/none")).status_code == 404
+                for answer, allowed in (
+                    (await client.put("/api/session"), "DELETE, GET, HEAD, POST"),
+                    (await client.head("/api/events"), "GET"),
+                ):
+                    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+                assert (await client.head("/api/inputs", headers={"x-api-key": "wrong"})).status_code == 401
+            assert (await said(port, HEALTH.replace(b"GET /api/health", b"HEAD /api/inputs"))).split(b" ")[1] == b"401"
+
+    asyncio.run(check())
+
+
 def test_however_many_ask_it_makes_no_threads(tmp_path: Path) -> None:
     async def check() -> None:
         async with served(tmp_path) as (it, _port, _keeper):
