@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 import secrets
@@ -18,6 +19,7 @@ from uvicorn import Config, Server
 from streamd.host.webkeys import KeyRing
 from streamd.web.app import make_app
 from streamd.web.connection import Doorkeeper, quieten, server_options
+from streamd.web.ended import keep_ended, read_ended
 from streamd.web.gateway import Gateway
 from streamd.web.handshake import over_tls
 from streamd.web.hub import Hub
@@ -51,13 +53,18 @@ class GatewayServer(Server):
         await super().shutdown(sockets=sockets)
 
 
-def make_gateway(link: Link, settings: Settings, ring: KeyRing, secret: bytes) -> Gateway:
-    """Return the gateway to a daemon."""
+def make_gateway(link: Link, settings: Settings, ring: KeyRing, directory: str) -> Gateway:
+    """Return the gateway to a daemon; sessions are kept in the unit's runtime directory, where there is one."""
     return Gateway(
         link=link,
         hub=Hub(link, secrets.token_hex(8)),
         ring=ring,
-        sessions=Sessions(secret, ring.named),
+        sessions=Sessions(
+            session_secret(directory),
+            ring.named,
+            ended=read_ended(directory),
+            keep=functools.partial(keep_ended, directory),
+        ),
         settings=settings,
     )
 
@@ -155,11 +162,10 @@ def main(environment: Mapping[str, str] = os.environ) -> int:
         settings = read_settings()
         tls = tls_context(environment.get("CREDENTIALS_DIRECTORY", ""))
         sockets = sockets_of(daemon.listen_fds())
-        secret = session_secret(environment.get("RUNTIME_DIRECTORY", ""))
     except SettingsError as error:
         _LOG.critical("%s", error)
         return _NOT_CONFIGURED
-    gateway = make_gateway(BusLink(), settings, KeyRing(), secret)
+    gateway = make_gateway(BusLink(), settings, KeyRing(), environment.get("RUNTIME_DIRECTORY", ""))
 
     def ready(_server: Server) -> None:
         notify.ready("over TLS" if tls else "")

@@ -1,7 +1,8 @@
 """What a browser holds once it has logged in: a key's name and an end, signed. Pure; times are seconds since 1970.
 
 Nothing of it is stored here, so that it outlives a restart of the gateway. It ends with the key: its signature is made
-with the key's digest, too, so that neither a revoked key nor a new one of the same name lets an old cookie in.
+with the key's digest, too, so that neither a revoked key nor a new one of the same name lets an old cookie in. What is
+to be stored is which of them were ended before their time.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import hashlib
 import hmac
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Final
 
 from streamd.host.webkeys import Key
@@ -36,13 +38,29 @@ class Session:
 class Sessions:
     """Makes and reads cookies."""
 
-    def __init__(self, secret: bytes, find: Callable[[str], Key | None], lasts: int = LASTS) -> None:
-        """Take what signs, what finds a key by its name, and for how long a session lasts in seconds."""
+    def __init__(
+        self,
+        secret: bytes,
+        find: Callable[[str], Key | None],
+        lasts: int = LASTS,
+        *,
+        ended: Mapping[str, int] | None = None,
+        keep: Callable[[Mapping[str, int]], None] = lambda _ended: None,
+    ) -> None:
+        """Prepare to make and read.
+
+        Args:
+            secret: what signs.
+            find: finds a key by its name.
+            lasts: for how long a session lasts, in seconds.
+            ended: those that were ended before their time, and when that is, by id.
+            keep: is told all of these when there is one more.
+        """
         self._secret = secret
         self._find = find
         self.lasts = lasts
-        self._ended: OrderedDict[str, int] = OrderedDict()
-        """Sessions that somebody ended before their time, and when that is."""
+        self._ended = OrderedDict(sorted((ended or {}).items(), key=itemgetter(1)))
+        self._keep = keep
 
     def begin(self, key: Key, now: float) -> str:
         """Return a cookie's value."""
@@ -71,6 +89,7 @@ class Sessions:
         self._ended[session.id] = session.ends
         while self._ended and (len(self._ended) > _MOST_ENDED or next(iter(self._ended.values())) <= now):
             self._ended.popitem(last=False)
+        self._keep(self._ended)
 
     def _sign(self, body: str, key: Key) -> str:
         return hmac.new(self._secret, f"{body}.{key.digest}".encode(), hashlib.sha256).hexdigest()

@@ -335,8 +335,14 @@ def test_a_session_of_a_browser(by: dict[str, httpx.Client]) -> None:
         assert browser.get("/api/inputs").status_code == 200
         elsewhere = browser.post("/api/inputs/a/stop", headers={"origin": "https://evil.example"})
         assert elsewhere.status_code == 403
-        # A restart of the gateway logs nobody out; a revoked key does.
+        # A restart of the gateway logs nobody out, nor in again; a revoked key does the former.
+        with client() as other:
+            origin = {"origin": "http://127.0.0.1:8080"}
+            cookie = other.post("/api/session", json={"key": key}, headers=origin).headers["set-cookie"]
+            assert other.delete("/api/session", headers=origin).status_code == 204
         run("systemctl", "restart", SERVICE)
+        with client() as other:
+            assert other.get("/api/session", headers={"cookie": cookie.partition(";")[0]}).status_code == 401
         assert browser.get("/api/session").json()["name"] == "person"
         revoke_key("person")
         assert browser.get("/api/session").status_code == 401

@@ -22,10 +22,12 @@ pytest.importorskip("uvicorn", reason="uvicorn is not installed, so that streamd
 
 import httpx
 
+from streamd.host.webkeys import KeyRing, Role, add_key
 from streamd.web import server
 from streamd.web.connection import Doorkeeper, Patience
+from streamd.web.session import Sessions
 from streamd.web.settings import Settings, SettingsError, parse_settings, read_settings
-from tests.unit.web import Place, place
+from tests.unit.web import FakeDaemon, Place, place
 
 ConnectionClosed = pytest.importorskip("websockets.exceptions").ConnectionClosed
 try:
@@ -546,6 +548,38 @@ def test_what_signs_sessions_outlives_a_restart(tmp_path: Path) -> None:
     (tmp_path / "session.key").write_bytes(b"short")
     assert server.session_secret(str(tmp_path)) != first
     assert server.session_secret("") != server.session_secret("")
+
+
+def test_who_logged_out_stays_out_over_a_restart(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "run").mkdir()
+    file = tmp_path / "run/session.ended"
+    add_key("wall", Role.OBSERVER, tmp_path / "keys.toml")
+    ring = KeyRing(tmp_path / "keys.toml")
+    wall = ring.named("wall")
+    assert wall
+
+    def sessions() -> Sessions:
+        return server.make_gateway(FakeDaemon(), Settings(), ring, str(tmp_path / "run")).sessions
+
+    first = sessions()
+    one, other = first.begin(wall, 0), first.begin(wall, 0)
+    session = first.read(one, 1)
+    assert session
+    first.end(session, 1)
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert sessions().read(one, 1) is None
+    assert sessions().read(other, 1)
+    assert caplog.text == ""
+    file.write_bytes(b"\xff\n" + file.read_bytes() + b"0123 4\n")
+    assert sessions().read(one, 1) is None
+    assert "lines that are none of ours" in caplog.text
+    file.unlink()
+    file.mkdir()  # nobody can read or write it
+    again = sessions()
+    again.end(session, 1)
+    assert again.read(one, 1) is None
+    assert "cannot read" in caplog.text
+    assert "cannot write" in caplog.text
 
 
 def test_settings(tmp_path: Path) -> None:

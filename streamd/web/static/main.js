@@ -136,7 +136,16 @@ at("log-in").addEventListener("submit", async (event) => {
 });
 
 at("log-out").addEventListener("click", async () => {
-  await ask("DELETE", "/api/session").catch(() => {});
+  try {
+    await ask("DELETE", "/api/session");
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    if (error.status !== 401) {
+      // The cookie is still good: whoever leaves now must not believe that it is not.
+      dialog({ title: "You are still logged in", text: error.message, verb: "Close" }, async () => {});
+      return;
+    }
+  }
   out();
 });
 
