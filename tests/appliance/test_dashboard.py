@@ -259,6 +259,32 @@ def test_a_route_is_seen_in_a_frame_where_mediamtx_shows_it(page: Browser, key: 
     assert page.errors() == []
 
 
+def wait_for_numbers(page: Browser) -> None:
+    """Wait until the page was drawn anew because the numbers of a/x changed."""
+    time_of = "return document.querySelector('tr[data-key=\"a/x\"] td:nth-child(5)').textContent"
+    shown = page.script(time_of)
+    wait_until(lambda: page.script(time_of) != shown, 20, "its time goes on")
+
+
+def test_an_error_in_a_file_can_be_read_and_copied(page: Browser, key: str) -> None:
+    write_route("a", ROUTE)
+    write_route("broken", "[input\n")
+    wait_state("a/x", "running")
+    log_in(page, key)
+    page.wait_text("#diagnostics", "broken.toml:1:")
+    page.find('button[data-address="a/x"][data-verb="stop"]')
+    page.script("document.querySelector('button[data-address=\"a/x\"]').focus()")
+    page.script(
+        "const text = document.querySelector('#diagnostics pre'); text.focus();"
+        "getSelection().setBaseAndExtent(text.firstChild, 0, text.firstChild, 7)"
+    )
+    wait_for_numbers(page)
+    assert page.script("return [document.activeElement.tagName, getSelection().toString()]") == ["PRE", "/etc/st"]
+    page.script("document.activeElement.blur()")
+    wait_for_numbers(page)
+    assert page.script("return document.activeElement.tagName") == "BODY", "it is not thrown back to a button"
+
+
 def test_everything_can_be_done_with_the_keyboard(page: Browser, key: str) -> None:
     write_route("a", ROUTE)
     wait_state("a/x", "running")
@@ -278,9 +304,7 @@ def test_everything_can_be_done_with_the_keyboard(page: Browser, key: str) -> No
             break
     assert {"search", "filter", "Stop a/x"} <= set(seen), seen
     # The numbers beside it change all the while, and the focus stays.
-    time_of = "return document.querySelector('tr[data-key=\"a/x\"] td:nth-child(5)').textContent"
-    shown = page.script(time_of)
-    wait_until(lambda: page.script(time_of) != shown, 20, "its time goes on")
+    wait_for_numbers(page)
     assert page.script(focus) == "Stop a/x"
     page.command(
         "Input.dispatchKeyEvent",

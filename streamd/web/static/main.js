@@ -358,8 +358,9 @@ at("routes").addEventListener("click", async (event) => {
   }
 });
 
-at("routes").addEventListener("focusin", (event) => {
-  held = event.target.dataset.address ?? "";
+document.addEventListener("focusin", (event) => {
+  // A dialog gives the focus back.
+  if (!event.target.closest("dialog")) held = event.target.dataset.address ?? "";
 });
 document.addEventListener("pointerdown", (event) => {
   if (!event.target.closest("button, dialog")) held = "";

@@ -30,7 +30,14 @@ export function showCounts(place, counts) {
 
 export function showDiagnostics(section, place, diagnostics) {
   section.hidden = diagnostics.length === 0;
-  place.replaceChildren(...diagnostics.map((found) => make("pre", { text: diagnosticText(found), tabindex: "0" })));
+  const wanted = make("div");
+  wanted.append(
+    ...diagnostics.map((found) => {
+      const text = diagnosticText(found);
+      return make("pre", { text, tabindex: "0", "data-key": text });
+    }),
+  );
+  become(place, wanted.childNodes);
 }
 
 function state(thing) {
@@ -162,7 +169,8 @@ export function showRoutes(place, nothing, shown, store, role) {
 
 /**
  * Let an element have these children, with as little change as possible: a button must be the same one when the mouse
- * goes up as when it went down, and keep the focus, however often the numbers beside it change.
+ * goes up as when it went down, and keep the focus, however often the numbers beside it change; and what is selected
+ * stays so.
  */
 function become(place, wanted) {
   let here = place.firstChild;
