@@ -317,6 +317,70 @@ def test_everything_can_be_done_with_the_keyboard(page: Browser, key: str) -> No
     wait_until(lambda: page.script("return document.activeElement.tagName") == "BUTTON", 10, "the focus comes back")
 
 
+HOLD = """
+const real = window.fetch;
+window.fetch = async (path, options) => {
+  if (!path.endsWith(window.holds)) return real(path, options);
+  await new Promise((go) => { window.letGo = go; });
+  const answer = await real(path, options);
+  const text = await answer.text();
+  setTimeout(() => { window.answered = text; }, 0); // behind what the page makes of it
+  return new Response(text, { status: answer.status });
+};
+"""
+
+
+def test_an_answer_that_comes_late_is_for_its_own_dialog(page: Browser, key: str) -> None:
+    write_route("a", ROUTE)
+    wait_state("a/x", "running")
+    log_in(page, key)
+    page.find('tr[data-key="a/x"]')
+    page.script(HOLD)
+    hold = "window.holds = arguments[0]; window.letGo = null; window.answered = null"
+    held, answered = "return Boolean(window.letGo)", "return window.answered !== null"
+    page.script(hold, "/x/restart")
+    page.press("a/x", "restart")
+    page.click("#dialog-do")
+    wait_until(lambda: page.script(held), 10, "the restart is under way")
+    page.click("#dialog-cancel")
+    page.press("a/x", "edit")
+    page.wait_text("#dialog-title", "Edit a/x")
+    assert page.script("return document.getElementById('dialog-do').disabled") is False
+    page.script("window.letGo()")
+    wait_until(lambda: page.script(answered), 30, "the restart is done")
+    assert is_open(page)
+    page.click("#dialog-cancel")
+
+    page.script(hold, "/x/log?lines=100")
+    page.press("a/x", "log")
+    wait_until(lambda: page.script(held), 10, "the log is asked for")
+    page.click("#dialog-cancel")
+    page.press("a", "log")
+    page.wait_text("#dialog-lines", "streamd-ingest@a.service")
+    page.script("window.letGo()")
+    wait_until(lambda: page.script(answered), 30, "the other log is there")
+    assert "streamd-ingest@a.service" in page.text("#dialog-lines")
+
+    # What fails after its dialog was closed is told all the same, but not in that of something else.
+    page.click("#dialog-cancel")
+    page.script(hold, "/x/stop")
+    page.press("a/x", "stop")
+    page.click("#dialog-do")
+    wait_until(lambda: page.script(held), 10, "the stop is under way")
+    page.click("#dialog-cancel")
+    page.press("a", "log")
+    run("systemctl", "stop", "streamd.service")
+    try:
+        page.script("window.letGo()")
+        wait_until(lambda: page.script(answered), 30, "it is refused")
+        assert page.text("#dialog-title") == "Log of a"
+        page.click("#dialog-cancel")
+        page.wait_text("#dialog-title", "Stop a/x?")
+        page.wait_text("#dialog-problem", "streamd is not running")
+    finally:
+        run("systemctl", "start", "streamd.service")
+
+
 def test_it_says_when_it_has_lost_its_connection(page: Browser, key: str) -> None:
     write_route("a", ROUTE)
     wait_active(("a", "a/x"))

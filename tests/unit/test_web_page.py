@@ -82,7 +82,7 @@ def test_what_comes_from_elsewhere_is_text(path: Path) -> None:
 
 def test_every_element_that_the_scripts_ask_for_is_there(page: Page) -> None:
     ids = {attributes["id"] for _tag, attributes in page.tags if "id" in attributes}
-    asked = set(re.findall(r'\bat\("([\w-]+)"\)', (STATIC / "main.js").read_text()))
+    asked = {name for path in SCRIPTS for name in re.findall(r'\bat\("([\w-]+)"\)', path.read_text())}
     assert asked <= ids, asked - ids
 
 

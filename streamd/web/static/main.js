@@ -1,12 +1,12 @@
 // The dashboard: logs in, follows, and does what the buttons say.
 
 import { ask, follow, pathOf, Refused } from "./api.js";
-import { diagnosticText, interrupts, lineText, planText, previewAt } from "./format.js";
+import { closeDialog, complain, dialog, say } from "./dialog.js";
+import { lineText, previewAt } from "./format.js";
 import { addOutput, newToken, planOutput } from "./output.js";
 import { Store } from "./store.js";
-import { make, showCounts, showDiagnostics, showRoutes } from "./view.js";
+import { at, make, showCounts, showDiagnostics, showRoutes } from "./view.js";
 
-const at = (id) => document.getElementById(id);
 const LINES = 100;
 const MEDIA_EVERY = 30_000;
 const store = new Store();
@@ -142,100 +142,35 @@ at("log-out").addEventListener("click", async () => {
     if (!(error instanceof Refused)) throw error;
     if (error.status !== 401) {
       // The cookie is still good: whoever leaves now must not believe that it is not.
-      dialog({ title: "You are still logged in", text: error.message, verb: "Close" }, async () => {});
+      complain("You are still logged in", error);
       return;
     }
   }
   out();
 });
 
-function say(error) {
-  if (!(error instanceof Refused)) throw error;
-  at("dialog-problem").textContent = [error.message, ...error.diagnostics.map(diagnosticText)].join("\n");
-}
-
-/**
- * Ask for confirmation and words; `act` gets these, and says no by raising Refused. Where `plan` is given, it returns
- * what that would do: this is shown first, and where it interrupts something, asked about.
- */
-function dialog({ title, text = "", verb, danger = false, fields = [], plan, asked = false }, act) {
-  const element = at("dialog");
-  at("dialog-title").textContent = title;
-  at("dialog-text").textContent = text;
-  at("dialog-problem").textContent = "";
-  at("dialog-plan").textContent = "";
-  at("dialog-lines").hidden = true;
-  at("dialog-cancel").textContent = "Cancel";
-  at("dialog-cancel").hidden = false;
-  const button = at("dialog-do");
-  let confirmed;
-  button.textContent = verb;
-  button.className = `btn ${danger ? "btn-danger" : "btn-primary"}`;
-  at("dialog-fields").replaceChildren(
-    ...fields.map(({ name, label, hint, ...more }) => {
-      const input = make("input", { id: `field-${name}`, name, classes: "form-control", spellcheck: "false", autocomplete: "off", ...more });
-      const parts = [make("label", { text: label, for: `field-${name}` }), input];
-      if (hint) {
-        parts.push(make("div", { classes: "hint", text: hint, id: `hint-${name}` }));
-        input.setAttribute("aria-describedby", `hint-${name}`);
-      }
-      return make("div", { classes: "field" }, ...parts);
-    }),
-  );
-  at("dialog-form").onsubmit = async (event) => {
-    event.preventDefault();
-    button.disabled = true;
-    at("dialog-problem").textContent = "";
-    try {
-      const words = Object.fromEntries(new FormData(event.target));
-      const now = JSON.stringify(words);
-      if (plan && now !== confirmed) {
-        const steps = await plan(words);
-        at("dialog-plan").textContent = planText(steps);
-        confirmed = now;
-        if (interrupts(steps)) {
-          button.textContent = `${verb} all the same`;
-          return;
-        }
-      }
-      await act(words);
-      element.close();
-    } catch (error) {
-      say(error);
-    } finally {
-      button.disabled = false;
-    }
-  };
-  element.oninput = () => {
-    confirmed = undefined;
-    at("dialog-plan").textContent = "";
-    button.textContent = verb;
-  };
-  element.showModal();
-  if (asked) {
-    // There is nothing to fill in, so that what it does can be told at once.
-    confirmed = "{}";
-    plan({}).then((steps) => { at("dialog-plan").textContent = planText(steps); }).catch(say);
-  }
-}
-
 /** Show the last lines of the log of a thing, and more at the press of the button. */
 function showLog(thing) {
   const lines = at("dialog-lines");
+  const stands = dialog({ title: `Log of ${thing.address}`, verb: "Refresh" }, async () => {});
   const load = async () => {
-    const found = await ask("GET", `${pathOf(thing.address)}/log?lines=${LINES}`);
-    lines.textContent = found.lines.map(lineText).join("\n") || "Nothing was logged.";
-    lines.scrollTop = lines.scrollHeight;
+    try {
+      const found = await ask("GET", `${pathOf(thing.address)}/log?lines=${LINES}`);
+      if (!stands()) return;
+      lines.textContent = found.lines.map(lineText).join("\n") || "Nothing was logged.";
+      lines.scrollTop = lines.scrollHeight;
+    } catch (error) {
+      if (stands()) say(error);
+    }
   };
-  dialog({ title: `Log of ${thing.address}`, verb: "Refresh" }, async () => {});
   at("dialog-cancel").textContent = "Close";
   lines.textContent = "";
   lines.hidden = false;
   at("dialog-form").onsubmit = (event) => {
     event.preventDefault();
-    load().catch(say);
+    load();
   };
-  load().catch(say);
+  load();
 }
 
 /** Show a route as MediaMTX's own page does, in a frame that is gone with the dialog, and no viewer any more. */
@@ -248,7 +183,7 @@ function showPreview(thing) {
   at("dialog-fields").append(make("iframe", { id: "preview", title: `Preview of ${thing.address}`, src, sandbox, allow: "autoplay" }));
 }
 
-at("dialog-cancel").addEventListener("click", () => at("dialog").close());
+at("dialog-cancel").addEventListener("click", closeDialog);
 
 const NAME = { pattern: "[a-z0-9]([a-z0-9_\\-]{0,61}[a-z0-9])?", maxlength: "63", required: true };
 
@@ -350,8 +285,7 @@ at("routes").addEventListener("click", async (event) => {
       await AT_ONCE[verb](path);
       tell(`${thing.address}: ${verb} is done`);
     } catch (error) {
-      if (!(error instanceof Refused)) throw error;
-      dialog({ title: `${thing.address} cannot be ${verb === "start" ? "started" : "enabled"}`, text: error.message, verb: "Close" }, async () => {});
+      complain(`${thing.address} cannot be ${verb === "start" ? "started" : "enabled"}`, error);
     } finally {
       button.disabled = false;
     }

@@ -4,6 +4,9 @@ import { diagnosticText, kind, previewAt, rate, span, spark, watchAt } from "./f
 
 const SVG = "http://www.w3.org/2000/svg";
 
+/** Return the element of the page that has an id. */
+export const at = (id) => document.getElementById(id);
+
 /** Make an element. */
 export function make(tag, { text, classes, ...attributes } = {}, ...children) {
   const found = document.createElement(tag);
