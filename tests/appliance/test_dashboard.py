@@ -151,7 +151,7 @@ def write_wrong(page: Browser) -> None:
     # Nor does one of a name that is taken get at the secret of whose name that is.
     secrets = {path: path.read_bytes() for path in CREDENTIALS.iterdir()}
     page.fill(id="venue", url="rtmp://127.0.0.1:1936/live", secret="correct-horse")
-    page.wait_text("#dialog-problem", 'there is an output "studio/venue" already')
+    page.wait_text("#dialog-problem", 'route "studio" has an output "venue" already')
     assert {path: path.read_bytes() for path in CREDENTIALS.iterdir()} == secrets
     page.click("#dialog-cancel")
 

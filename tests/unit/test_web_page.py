@@ -295,7 +295,7 @@ def test_adding_an_output_touches_no_secret_of_another(tmp_path: Path) -> None:
         console.log(JSON.stringify([refused, asked]));
         """
     )
-    assert refused == ['there is an output "a/tube" already; edit that one, or take another name'] * 2 + ["no"]
+    assert refused == ['route "a" has an output "tube" already; edit that one, or take another name'] * 2 + ["no"]
     assert asked == [
         ["POST", "/api/inputs/a/outputs?dry-run=true", {"id": "other", "url": "rtmp://h/live"}],
         ["PUT", "/api/credentials/a.other.key.0123", {"secret": "correct-horse"}],

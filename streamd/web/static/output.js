@@ -9,8 +9,8 @@ export function newToken() {
 }
 
 function refuseKnown(store, route, id) {
-  const address = `${route}/${id}`;
-  if (store.things.has(address)) throw new Refused(409, { detail: `there is an output "${address}" already; edit that one, or take another name` });
+  if (!store.things.has(`${route}/${id}`)) return;
+  throw new Refused(409, { detail: `route "${route}" has an output "${id}" already; edit that one, or take another name` });
 }
 
 /** The steps of adding an output. Its secret does not change them, and is not in the store yet. */
