@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from streamd.plan.address import Address
 from streamd.plan.allocation import Allocation
@@ -13,6 +12,7 @@ from streamd.plan.srt import srt_command
 from streamd.plan.status import State
 from streamd.plan.unit import BY_MEDIAMTX, DesiredUnit
 from streamd.route.claims import Claim, input_claim, output_claim, with_port
+from streamd.route.mask import without_secrets
 from streamd.route.model import (
     Credential,
     Engine,
@@ -151,7 +151,7 @@ def _ingest(
         address,
         command,
         facts,
-        title=f"streamd input {address} from {without_password(url)}",
+        title=f"streamd input {address} from {without_secrets(url)}",
         limits=route.input.limits,
         claim=input_claim(with_port(route, {} if port is None else {route.name: port}).input.source),
     )
@@ -166,7 +166,7 @@ def _watch(route: Route, progress: Endpoint, *, settings: Settings, facts: HostF
     if facts.mediamtx:
         return _without_mediamtx(facts)
     command = watch_command(_media_path(route, settings), progress)
-    title = f"streamd input {route.name} from {without_password(route.input.url)}{BY_MEDIAMTX}"
+    title = f"streamd input {route.name} from {without_secrets(route.input.url)}{BY_MEDIAMTX}"
     return _unit(Address(route.name), command, facts, title=title, limits=route.input.limits, claim=None)
 
 
@@ -215,7 +215,7 @@ def _output(
         address,
         command,
         facts,
-        title=f"streamd output {address} to {without_password(output.url)}{BY_MEDIAMTX if by_mediamtx else ''}",
+        title=f"streamd output {address} to {without_secrets(output.url)}{BY_MEDIAMTX if by_mediamtx else ''}",
         limits=_merged(output.limits, settings.output_limits),
         claim=output_claim(output.target),
     )
@@ -243,16 +243,6 @@ def input_url(route: Route, port: int | None) -> str:
     """Return the input's URL with an `auto` port replaced by the one allocated."""
     url = route.input.url
     return url.removesuffix(":auto") + f":{port}" if port and url.endswith(":auto") else url
-
-
-def without_password(url: str) -> str:
-    """Return a URL with the password in it, if any, replaced by stars."""
-    parts = urlsplit(url)
-    if "@" not in parts.netloc:
-        return url
-    user, _, host = parts.netloc.rpartition("@")
-    name, colon, _password = user.partition(":")
-    return url.replace(f"{user}@{host}", f"{name}{colon}{'***' if colon else ''}@{host}", 1)
 
 
 def _missing_interface(name: str | None, facts: HostFacts) -> Absent | None:

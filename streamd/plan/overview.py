@@ -9,11 +9,12 @@ from typing import Final
 from streamd.plan.address import Address
 from streamd.plan.allocation import Allocation
 from streamd.plan.cause import Cause, Failure
-from streamd.plan.desired import Absent, Desired, input_url, without_password
+from streamd.plan.desired import Absent, Desired, input_url
 from streamd.plan.health import Verdict
 from streamd.plan.observed import Details, Observed, ObservedUnit
 from streamd.plan.status import NO_TROUBLE, OutputStatus, RouteStatus, State, Status, Trouble, UnitStatus
 from streamd.route.diagnostic import Diagnostic
+from streamd.route.mask import without_secrets
 from streamd.route.model import (
     FileSource,
     Output,
@@ -250,7 +251,7 @@ def _route(entry: RouteEntry, scene: Scene) -> RouteStatus:
         enabled=route.enabled,
         relay=route.relay.value,
         input_kind=source_kind(route.input.source),
-        input_url=without_password(input_url(route, scene.allocation.ports.get(entry.name))),
+        input_url=without_secrets(input_url(route, scene.allocation.ports.get(entry.name))),
         group=f"{group}:{scene.settings.relay_port}" if group else "",
         broken=entry.broken,
         state=found.state,
@@ -271,7 +272,7 @@ def _output(route: str, output: Output, scene: Scene) -> OutputStatus:
         kind=target_kind(output),
         mode=target.mode.value if isinstance(target, SrtTarget) else "",
         engine=output.engine.value,
-        url=without_password(output.url),
+        url=without_secrets(output.url),
         description=output.description,
         enabled=output.enabled,
         state=found.state,

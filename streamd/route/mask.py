@@ -35,6 +35,7 @@ _OTHER_TABLE: Final = re.compile(r"\{\s*(?!credential\b)[\w-]+\s*=")
 _USER: Final = re.compile(r"://.*@")
 _WEB_PATH: Final = re.compile(r"(https?://[^/?#\s]+/)[^?#\s]+", re.IGNORECASE)
 _QUERY: Final = re.compile(r"(://[^?]*)\?.*")
+_AUTHORITY: Final = re.compile(r"([^:/?#]+://)([^/?#]*)(.*)", re.DOTALL)
 _STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"|\'[^\']*\'')
 _STATEMENT: Final = re.compile(r"""\s*(?:$|\#|\[|[\w"'-]+(?:\s*\.\s*[\w"'-]+)*\s*[=:])""")
 _LONGEST: Final = 4096
@@ -62,6 +63,16 @@ def _likeness(word: str, words: frozenset[str]) -> float:
 def redact_url(url: str) -> str:
     """Return a URL without user, password and query; of a webhook's the path is the secret."""
     return _WEB_PATH.sub(r"\1" + MASK, _QUERY.sub(r"\1?" + MASK, _USER.sub("://" + MASK + "@", url)))
+
+
+def without_secrets(url: str) -> str:
+    """Return a URL as everybody may read it: the password in it, if any, is replaced by stars. Never raises."""
+    found = _AUTHORITY.fullmatch(url)
+    if found is None:
+        return url
+    user, at, host = found[2].rpartition("@")
+    name, colon, _password = user.partition(":")
+    return f"{found[1]}{name}{colon}{MASK if colon else ''}{at}{host}{found[3]}"
 
 
 class ShownLines:

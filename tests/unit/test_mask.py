@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from streamd.route.mask import ShownLines, is_secret, redact_url
+from streamd.route.mask import ShownLines, is_secret, redact_url, without_secrets
+
+SECRET = "Xq7secretZk9"
 
 
 @pytest.mark.parametrize(
@@ -75,6 +79,31 @@ def test_unknown_keys_are_secret_unless_they_resemble_plain_ones() -> None:
 def test_urls_lose_user_and_query() -> None:
     assert redact_url("rtsp://a:b@h:1/p?q=1") == "rtsp://***@h:1/p?***"
     assert redact_url("srt://h:1") == "srt://h:1"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("rtsp://user:secret@host/live", "rtsp://user:***@host/live"),
+        ("rtsp://user:se:cr@et@host/live", "rtsp://user:***@host/live"),
+        ("rtsp://admin:pa[ss@192.0.2.7/stream", "rtsp://admin:***@192.0.2.7/stream"),
+        ("rtsp://admin:pa]ss@[2001:db8::1]:554/a[b", "rtsp://admin:***@[2001:db8::1]:554/a[b"),
+        ("rtsp://user@host:554/live", "rtsp://user@host:554/live"),
+        ("rtsp://:secret@host", "rtsp://:***@host"),
+        ("rtmp://host/app:1@2", "rtmp://host/app:1@2"),
+        ("udp://[::1]:5000", "udp://[::1]:5000"),
+        ("test:", "test:"),
+        ("", ""),
+    ],
+)
+def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
+    assert without_secrets(url) == shown
+
+
+@given(st.text("[]:/?#@%&=.ab\n", max_size=30), st.text("[]:%&=.ab@", max_size=8))
+def test_any_url_can_be_shown(rest: str, word: str) -> None:
+    without_secrets(rest)
+    assert SECRET not in without_secrets(f"rtsp://{word}:{SECRET}@{rest}")
 
 
 def test_a_statement_of_many_lines_takes_no_longer_for_each_of_them() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from streamd.plan.allocation import Allocation
 from streamd.plan.cause import Cause, Ending, Failure, classify
-from streamd.plan.desired import Absent, without_password
+from streamd.plan.desired import Absent
 from streamd.plan.health import RUNS, Verdict
 from streamd.plan.observed import Details, Observed, ObservedUnit
 from streamd.plan.overview import CALM_AFTER, Ended, RouteEntry, Scene, calmed, conditions, judge, overview
@@ -173,19 +173,6 @@ def test_a_broken_file_of_which_nothing_runs_has_failed() -> None:
 def test_the_summary_counts() -> None:
     found = overview(scene(route("a", udp_output("x"), udp_output("y"))))
     assert found.summary() == "1 route, 2 outputs"
-
-
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("rtsp://user:secret@host/live", "rtsp://user:***@host/live"),
-        ("rtsp://user@host:554/live", "rtsp://user@host:554/live"),
-        ("rtmp://host/app", "rtmp://host/app"),
-        ("test:", "test:"),
-    ],
-)
-def test_a_password_in_a_url_is_not_shown(url: str, shown: str) -> None:
-    assert without_password(url) == shown
 
 
 @pytest.mark.parametrize(
