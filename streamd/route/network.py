@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from streamd.route.fields import Table
 from streamd.route.url import Fault, Url, port_number, scheme_of, split_url, unsafe_character
+
+_USERINFO: Final = re.compile(r"[A-Za-z0-9\-._~!$&'()*+,;=:%@]*")
+_LONE_PERCENT: Final = re.compile("%(?![0-9A-Fa-f]{2})")
 
 
 def split_checked(table: Table, url: str, remedy: str) -> Url | None:
@@ -29,6 +35,9 @@ def network_url(table: Table, url: str, remedy: str) -> Url | None:
     if not url.isascii():
         table.wrong("url", "must be ASCII, percent-encode the other characters")
         return None
+    if fault := _encoding_fault(parts):
+        table.wrong("url", fault)
+        return None
     if parts.port is not None and not isinstance(port_number(parts, example=443), int):
         table.wrong("url", "must have a port from 1 to 65535 after the colon")
         return None
@@ -37,6 +46,18 @@ def network_url(table: Table, url: str, remedy: str) -> Url | None:
         table.wrong("url", f"{parts.host} is no address that can be connected to, write the server's")
         return None
     return parts
+
+
+def _encoding_fault(parts: Url) -> str:
+    """Return why user, password or path are not as a URL has them, which MediaMTX refuses its whole file for."""
+    if _LONE_PERCENT.search(parts.path) or _LONE_PERCENT.search(parts.user or ""):
+        return "must have two hexadecimal digits after each % of its user, password and path, write %25 for % itself"
+    if not _USERINFO.fullmatch(parts.user or ""):
+        return (
+            "must have all but letters, digits and -._~!&'()*+,= in its user or password percent-encoded,"
+            " such as %5B for ["
+        )
+    return ""
 
 
 def lower_scheme(url: str) -> str:
