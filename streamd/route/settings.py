@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from ipaddress import IPv4Network
+from itertools import chain
 from typing import Final
 
 from streamd.route.crosscheck import credential_fault, credential_path, hook_credentials
@@ -20,6 +21,10 @@ from streamd.route.target import STALL_RANGE
 SETTINGS_PATH: Final = "/etc/streamd/streamd.toml"
 MAX_OUTPUTS: Final = 1000
 _DEFAULT: Final = Settings()
+_LOWEST: Final = 1024
+"""Of the ports that streamd and MediaMTX take for themselves."""
+_OTHERS: Final = 16
+"""Ports that a range of inputs must leave to them: the relay, progress, and what MediaMTX listens on."""
 
 
 def parse_settings(path: str, text: str | bytes) -> tuple[Settings, tuple[Diagnostic, ...]]:
@@ -30,7 +35,7 @@ def parse_settings(path: str, text: str | bytes) -> tuple[Settings, tuple[Diagno
     max_outputs = table.integer("max_outputs", 1, MAX_OUTPUTS)
     groups, relay_port = _relay(table.table("relay", instead="[relay] and its keys below"))
     limits, stall_timeout = _output(table.table("output", instead="[output] and its keys below"))
-    progress_port = table.integer("progress_port", 1024, 65535)
+    progress_port = table.integer("progress_port", _LOWEST, 65535)
     hooks = parse_hooks(table.table("hooks", instead="[hooks] and its keys below"))
     table.accept(("mediamtx",))
     table.finish(
@@ -93,6 +98,12 @@ def _input_ports(table: Table) -> tuple[int, int]:
     if first > last:
         table.wrong("input_ports", f'the first port is above the last, write "{last}-{first}"')
         return _DEFAULT.input_ports
+    if 65536 - _LOWEST - (last + 1 - max(first, _LOWEST)) < _OTHERS:
+        table.wrong(
+            "input_ports",
+            f"must leave {_OTHERS} ports from {_LOWEST} on to the relay, progress reports and MediaMTX",
+        )
+        return _DEFAULT.input_ports
     return first, last
 
 
@@ -104,7 +115,7 @@ def _relay(table: Table | None) -> tuple[str, int]:
     if groups is not None and (fault := _groups_fault(groups)):
         table.wrong("groups", fault)
         groups = None
-    port = table.integer("port", 1024, 65535)
+    port = table.integer("port", _LOWEST, 65535)
     table.finish(("groups", "port"))
     return groups or _DEFAULT.relay_groups, port or _DEFAULT.relay_port
 
@@ -162,9 +173,6 @@ def _aside(table: Table, port: int | None, ports: tuple[int, int], relay_port: i
                 "progress_port",
                 f"must be outside of {ports[0]}-{ports[1]} (input_ports) and not {relay_port} (the relay's port)",
             )
-        return next(
-            free
-            for free in range(_DEFAULT.progress_port, 65536)
-            if not ports[0] <= free <= ports[1] and free != relay_port
-        )
+        above, below = range(_DEFAULT.progress_port, 65536), range(_DEFAULT.progress_port - 1, _LOWEST - 1, -1)
+        return next(free for free in chain(above, below) if not ports[0] <= free <= ports[1] and free != relay_port)
     return chosen

@@ -112,8 +112,12 @@ def test_shipped_file_shows_the_defaults() -> None:
         ('input_ports = "0-70000"', "1:15: input_ports: must be ports from 1 to 65535"),
         ('input_ports = "5100-5000"', '1:15: input_ports: the first port is above the last, write "5000-5100"'),
         (
-            'input_ports = "1024-65535"',
+            'input_ports = "10000-65535"',
             "1:15: input_ports: must not contain 20000, the relay's port (port in the [relay] table)",
+        ),
+        (
+            'input_ports = "1-65520"',
+            "1:15: input_ports: must leave 16 ports from 1024 on to the relay, progress reports and MediaMTX",
         ),
         ("max_outputs = 0", "1:15: max_outputs: must be from 1 to 1000"),
         ("max_outputs = true", "1:15: max_outputs: expected an integer, found true"),
@@ -201,9 +205,19 @@ def test_a_stall_time_out_may_be_off() -> None:
     assert parse_settings("streamd.toml", '[output]\nstall_timeout = "30s"')[0].stall_timeout == 30_000
 
 
-def test_the_port_for_progress_gets_out_of_the_way_of_the_others() -> None:
-    settings, diagnostics = parse_settings("streamd.toml", 'input_ports = "20001-20100"')
-    assert (settings.progress_port, diagnostics) == (20101, ())
+@pytest.mark.parametrize(
+    ("text", "port"),
+    [
+        ('input_ports = "20001-20100"', 20101),
+        ('input_ports = "20001-65535"', 19999),
+        ('input_ports = "10000-65535"\nrelay.port = 9999', 9998),
+        ('input_ports = "1-65519"\nrelay.port = 65520', 65521),
+        ('input_ports = "1040-65535"\nrelay.port = 1039', 1038),
+    ],
+)
+def test_the_port_for_progress_gets_out_of_the_way_of_the_others(text: str, port: int) -> None:
+    settings, diagnostics = parse_settings("streamd.toml", text)
+    assert (settings.progress_port, diagnostics) == (port, ())
 
 
 def test_credentials_of_hooks_are_looked_for() -> None:
