@@ -103,6 +103,17 @@ def _check_udp(
         else:
             continue
         found[key] = getattr(DEFAULT, key)
+    # What the file does not say can be in the way too, once it is used.
+    media = found["webrtc_media"]
+    if found["webrtc"] is None or media is None or media != DEFAULT.webrtc_media:
+        return
+    whose = taken.get(media.port, "")
+    if inputs[0] <= media.port <= inputs[1]:
+        whose = f"one of {inputs[0]}-{inputs[1]}, the ports of inputs (input_ports)"
+    if whose:
+        if not table.has("webrtc_media"):
+            table.wrong("webrtc", f"its media would have port {media.port}, {whose}, set webrtc_media to another port")
+        found["webrtc"] = None
 
 
 def _check_apart(table: Table, found: dict[str, Listen | None]) -> None:

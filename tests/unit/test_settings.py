@@ -55,6 +55,33 @@ metrics = "[::1]:9998"
     )
 
 
+MEDIA = "3:10: mediamtx.webrtc: its media would have port 8189"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            'input_ports = "8000-8200"\n[mediamtx]\nwebrtc = "0.0.0.0:8889"\n',
+            f"{MEDIA}, one of 8000-8200, the ports of inputs (input_ports), set webrtc_media to another port",
+        ),
+        (
+            'progress_port = 8189\n[mediamtx]\nwebrtc = "0.0.0.0:8889"\n',
+            f"{MEDIA}, where progress goes (progress_port), set webrtc_media to another port",
+        ),
+        (
+            'progress_port = 8189\n[mediamtx]\nwebrtc = "0.0.0.0:8889"\nwebrtc_media = "0.0.0.0:8189"\n',
+            "4:16: mediamtx.webrtc_media: must have another port than 8189, where progress goes (progress_port)",
+        ),
+        ('input_ports = "8000-8200"\n[mediamtx]\nhls = "0.0.0.0:8888"\n', ""),
+    ],
+)
+def test_the_media_of_webrtc_is_in_nobodys_way(text: str, told: str) -> None:
+    settings, diagnostics = parse_settings("streamd.toml", text)
+    assert [found.headline() for found in diagnostics] == ([f"streamd.toml:{told}"] if told else [])
+    assert settings.mediamtx.webrtc is None
+
+
 @pytest.mark.parametrize("host", ["203.0.113.7", "2001:db8::7", "live.example.net", "studio-7"])
 def test_a_host_that_leads_here(host: str) -> None:
     settings, diagnostics = parse_settings("streamd.toml", f'[mediamtx]\nwebrtc_host = "{host}"\n')
