@@ -18,7 +18,8 @@ from streamd.route.scanner import KeyPath, Place, dotted
 CREDENTIAL_FOLDER: Final = "/etc/streamd/credentials"
 CREDENTIAL_PATTERN: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,62}[A-Za-z0-9_])?")
 KNOWN_KEYS: Final = PLAIN_KEYS | SECRET_KEYS
-MIN_MEMORY: Final = 1 << 20
+MEMORY_RANGE: Final = (1 << 20, 1 << 50)
+"""Bytes; systemd takes 64 bits, and what is more cannot even be sent to it."""
 
 _TIMES: Final = {"ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000}
 _SIZES: Final = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -203,8 +204,8 @@ class Table:
             return 0
         return self.duration(key, lowest, highest, instead=', or "off"')
 
-    def size(self, key: str, lowest: int = 0) -> int | None:
-        """Return a size such as "150M" in bytes; K is 1024, as for systemd."""
+    def size(self, key: str, lowest: int, highest: int) -> int | None:
+        """Return a size such as "150M" in bytes, in a range, both ends included; K is 1024, as for systemd."""
         value = self._get(key)
         if value is None:
             return None
@@ -218,6 +219,9 @@ class Table:
         size = int(match[1]) * _SIZES[match[2]]
         if size < lowest:
             self.wrong(key, f"must be at least {lowest >> 20}M")
+            return None
+        if size > highest:
+            self.wrong(key, f"must be at most {highest >> 40}T")
             return None
         return size
 
@@ -281,7 +285,7 @@ class Table:
         if table is None:
             return NO_LIMITS
         limits = Limits(
-            memory=table.size("memory", MIN_MEMORY),
+            memory=table.size("memory", *MEMORY_RANGE),
             cpu=table.percent("cpu", 100_000),
             tasks=table.integer("tasks", *TASKS_RANGE),
         )

@@ -334,7 +334,7 @@ def ranges(name: str, arguments: tuple[Any, ...]) -> list[str]:
     if name == "percent":
         return [f"1% to {arguments[0]}%"]
     if name == "size":
-        return [f"at least {arguments[0] >> 20}M"]
+        return [f"{arguments[0] >> 20}M to {arguments[1] >> 40}T"]
     if name == "choice":
         return [f'"{word}"' for word in arguments[0]]
     return ["200 characters"] if name == "text" else []
