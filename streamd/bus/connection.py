@@ -10,9 +10,8 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from dbus_next import InvalidAddressError, Message, MessageFlag, MessageType, NameFlag, Variant
+from dbus_next import InvalidAddressError, Message, MessageFlag, MessageType, NameFlag, Variant, errors
 from dbus_next.constants import RequestNameReply
-from dbus_next.errors import AuthError
 
 from streamd.bus.transport import Bus, ReadyMessage, bound_signature_cache, marshal
 
@@ -37,6 +36,17 @@ _OPEN_WITHIN: Final = 25.0
 """Seconds."""
 _MAX_PENDING: Final = 100
 """Calls of ours that may wait for replies; the bus allows 128."""
+_UNSENDABLE: Final = (
+    errors.InvalidBusNameError,
+    errors.InvalidInterfaceNameError,
+    errors.InvalidMemberNameError,
+    errors.InvalidMessageError,
+    errors.InvalidObjectPathError,
+    errors.InvalidSignatureError,
+    errors.SignatureBodyMismatchError,
+    UnicodeError,
+)
+"""What is raised where a message cannot be put into bytes."""
 _DISCONNECTED: Final = "the connection to the system bus is lost"
 
 
@@ -114,7 +124,7 @@ class Connection:
         try:
             async with asyncio.timeout(_OPEN_WITHIN):
                 await self._bus.connect()
-        except (OSError, EOFError, AuthError) as error:  # TimeoutError is an OSError
+        except (OSError, EOFError, errors.AuthError) as error:  # TimeoutError is an OSError
             self._bus.fail(None)
             raise DisconnectedError(f"cannot connect to the system bus: {error}") from error
         self._bus.closed.add_done_callback(self._fail_pending)
@@ -159,7 +169,8 @@ class Connection:
             flags: By default the call does not start a service that does not run.
 
         Raises:
-            BusError: the reply is an error (BusTimeoutError, DisconnectedError: there is none).
+            BusError: the reply is an error (BusTimeoutError, DisconnectedError: there is none), or the call cannot be
+                sent with these arguments.
         """
         reply = await self.ask(destination, path, interface, member, signature, body, within=within, flags=flags)
         return list(reply.body)
@@ -177,13 +188,15 @@ class Connection:
         flags: MessageFlag = MessageFlag.NO_AUTOSTART,
     ) -> Message:
         """Do what `call` does and return the whole reply; its sender's signals before it have smaller serials."""
-        message = _call_message(destination, path, interface, member, signature, body, flags)
         try:
+            message = _call_message(destination, path, interface, member, signature, body, flags)
             async with asyncio.timeout(within), self._slots:
                 reply = await self._exchange(message)
         except TimeoutError as error:
             text = f"{destination} did not answer {member} within {within:g} s"
             raise BusTimeoutError(f"{_DBUS}.Error.NoReply", text) from error
+        except _UNSENDABLE as error:
+            raise BusError(f"{_DBUS}.Error.InvalidArgs", f"{member} cannot be called like this: {error}") from error
         if reply.message_type is MessageType.ERROR:
             text = reply.body[0] if reply.body and isinstance(reply.body[0], str) else ""
             raise BusError(reply.error_name, text, reply.body[1:])

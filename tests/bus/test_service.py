@@ -496,6 +496,20 @@ async def test_a_call_without_interface_finds_its_method(bus: str) -> None:
         assert not message.flags & MessageFlag.NO_REPLY_EXPECTED
 
 
+@pytest.mark.parametrize(
+    ("path", "signature", "body"),
+    [(ROOT, "s", ["\ud800"]), (ROOT, "t", [1 << 64]), (ROOT, "s", []), (ROOT, "s(", []), ("no path", "", [])],
+)
+async def test_a_call_that_cannot_be_sent_is_an_error_of_its_own(
+    bus: str, path: str, signature: str, body: list[object]
+) -> None:
+    connection = await connect_system_bus(bus)
+    error = await refused(connection.call("org.streamd1", path, MANAGER, "Plan", signature, body))
+    assert error.name == "org.freedesktop.DBus.Error.InvalidArgs"
+    await connection.call("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus.Peer", "Ping")
+    await connection.close()
+
+
 async def test_the_name_has_one_owner(bus: str) -> None:
     async with stage(bus):
         second = await connect_system_bus(bus)
