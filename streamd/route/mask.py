@@ -11,6 +11,7 @@ import re
 from difflib import SequenceMatcher
 from functools import cached_property, lru_cache
 from typing import Final
+from urllib.parse import unquote
 
 MASK: Final = "***"
 
@@ -28,7 +29,21 @@ PLAIN_KEYS: Final = frozenset(
 SECRET_KEYS: Final = frozenset({"passphrase", "key", "streamid", "password", "token", "secret"})
 """Keys whose values are hidden, and so are those of keys that resemble these more than any plain one."""
 
+PLAIN_PARAMETERS: Final = frozenset(
+    {
+        *("app", "audio", "backup", "bitrate", "camera", "channel", "channelid", "codec", "fps", "mode", "profile"),
+        *("proto", "quality", "resolution", "stream", "streamtype", "subtype", "tcp", "transport", "udp", "unicast"),
+        *("user", "username", "vhost", "video"),
+    },
+)
+"""Parameters in the query of a URL whose values may be shown."""
+
 _FRAGMENTS: Final = ("pass", "secret", "token", "streamid", "stream_key", "streamkey", "pwd")
+_SECRET_PARAMETER: Final = re.compile(
+    "auth|credential|hmac|jwt|key|pass|psw|pwd|secret|sign|streamid|token|^(?:hdn(?:ea|tl|ts)|pin|pw|sig)$"
+)
+_PARAMETER_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,32}")
+_PLAIN_VALUE: Final = re.compile(r"[A-Za-z0-9_.,:-]{0,32}")
 _WORD: Final = re.compile(r"""(?:^[\s#]*|[{,]\s*)["']?([\w.\-]+)["']?\s*[=:]\s*(?=\S)|^\s*([\w.\-]+)\s+(?=[^\s=:#])""")
 _REFERENCE: Final = re.compile(r"""\{\s*credential\s*=\s*(?:"[\w.-]*"|'[\w.-]*')\s*\}\s*(?:[,}#].*)?$""", re.ASCII)
 _OTHER_TABLE: Final = re.compile(r"\{\s*(?!credential\b)[\w-]+\s*=")
@@ -66,13 +81,37 @@ def redact_url(url: str) -> str:
 
 
 def without_secrets(url: str) -> str:
-    """Return a URL as everybody may read it: the password in it, if any, is replaced by stars. Never raises."""
+    """Return a URL as everybody may read it: stars stand for the password and for what may be one. Never raises."""
     found = _AUTHORITY.fullmatch(url)
-    if found is None:
+    if found is None or found[1].lower() == "file://":
         return url
     user, at, host = found[2].rpartition("@")
     name, colon, _password = user.partition(":")
-    return f"{found[1]}{name}{colon}{MASK if colon else ''}{at}{host}{found[3]}"
+    path, question, query = found[3].partition("?")
+    shown = "&".join(map(_shown_parameter, query.split("&")))
+    return f"{found[1]}{name}{colon}{MASK if colon else ''}{at}{host}{path}{question}{shown}"
+
+
+def _shown_parameter(parameter: str) -> str:
+    """Return a parameter of a query without its value, unless that is harmless; one without a value may be a token."""
+    name, equals, value = parameter.partition("=")
+    if name.lower() in PLAIN_PARAMETERS and _PLAIN_VALUE.fullmatch(value):
+        return parameter
+    if not value.strip("=") and not (equals and is_secret_parameter(name)):
+        return MASK if parameter else ""
+    shown = name if _PARAMETER_NAME.fullmatch(name) else MASK
+    return f"{shown}{equals}{MASK if value else ''}"
+
+
+def is_secret_parameter(name: str) -> bool:
+    """Return whether a parameter of a query is named as one that holds a password or a token."""
+    return bool(_SECRET_PARAMETER.search(unquote(name).lower()))
+
+
+def has_secret_parameter(query: str | None) -> bool:
+    """Return whether a query has a parameter that is named like a secret, with a value."""
+    found = (parameter.partition("=") for parameter in re.split("[&?]", query or ""))
+    return any(value and is_secret_parameter(name) for name, _equals, value in found)
 
 
 class ShownLines:

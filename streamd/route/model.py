@@ -109,7 +109,7 @@ class PullSource:
     """A stream that is fetched from a server, by RTSP, RTMP or HLS, and remuxed to MPEG-TS."""
 
     url: str
-    """Has a password in it only with allow_visible_password."""
+    """Has a password or a token in it only with allow_visible_password."""
     transport: RtspTransport = RtspTransport.TCP
     """Of RTSP."""
     allow_visible_password: bool = False
@@ -138,7 +138,7 @@ class Input:
     """Where a route's stream comes from."""
 
     url: str
-    """As written in the file; never contains a secret."""
+    """As written in the file; has a secret in it only with allow_visible_password."""
     source: Source
     limits: Limits = NO_LIMITS
 
@@ -187,7 +187,7 @@ class RtspTarget:
     """RTP pushed by RTSP (ANNOUNCE and RECORD)."""
 
     url: str
-    """rtsp:// or rtsps://; has a password in it only with allow_visible_password."""
+    """rtsp:// or rtsps://; has a password or a token in it only with allow_visible_password."""
     transport: RtspTransport = RtspTransport.TCP
     allow_visible_password: bool = False
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from streamd.route.fields import Table
+from streamd.route.mask import has_secret_parameter
 from streamd.route.model import PullSource, RtspTransport
 from streamd.route.network import lower_scheme, network_url
 from streamd.route.url import scheme_of
@@ -38,6 +39,12 @@ def parse_pull(table: Table, url: str) -> PullSource | None:
         message = (
             "ffmpeg takes the user and password of an input only as an argument, which every user of this host can"
             " read, write allow_visible_password = true below to accept that"
+        )
+        table.missing("url", message)
+    elif not visible and has_secret_parameter(parts.query):
+        message = (
+            "ffmpeg takes a password or token in the query of an input (what follows the ?) only as an argument, which"
+            " every user of this host can read, write allow_visible_password = true below to accept that"
         )
         table.missing("url", message)
     if scheme.startswith("rtmp") and not parts.path.strip("/"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from streamd.route.fields import CREDENTIAL_FOLDER, Table
+from streamd.route.mask import has_secret_parameter
 from streamd.route.model import (
     Credential,
     Engine,
@@ -221,7 +222,15 @@ def _rtmp(table: Table, url: str, name: str) -> RtmpTarget | None:
         return None
     if parts.user is not None:
         table.wrong("url", f"must not contain a user or password (what precedes the @){_as_credential('key', name)}")
-    if not parts.path.strip("/"):
+    if has_secret_parameter(parts.query):
+        table.wrong(
+            "url",
+            "must not have a password or token in its query (what follows the ?), end it before the stream's name and"
+            f" write that name with its query into {CREDENTIAL_FOLDER}/{name} and"
+            f' key = {{ credential = "{name}" }} here',
+        )
+    # MediaMTX for one has no applications: there the key is all of the path.
+    if not parts.path.strip("/") and not table.has("key"):
         table.wrong("url", "must name the server's application after the host, such as /live")
     return RtmpTarget(url=lower_scheme(url), key=key, tls_verify=tls_verify is not False)
 
@@ -236,6 +245,12 @@ def _rtsp(table: Table, url: str) -> RtspTarget | None:
         message = (
             "ffmpeg takes the user and password of an rtsp address only as an argument, which every user of this host"
             " can read, write allow_visible_password = true below to accept that"
+        )
+        table.missing("url", message)
+    elif not visible and has_secret_parameter(parts.query):
+        message = (
+            "ffmpeg takes a password or token in the query of an rtsp address (what follows the ?) only as an argument,"
+            " which every user of this host can read, write allow_visible_password = true below to accept that"
         )
         table.missing("url", message)
     return RtspTarget(url=lower_scheme(url), transport=transport or RtspTransport.TCP, allow_visible_password=visible)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamd.route.mask import ShownLines, is_secret, redact_url, without_secrets
+from streamd.route.mask import ShownLines, has_secret_parameter, is_secret, redact_url, without_secrets
 
 SECRET = "Xq7secretZk9"
 
@@ -92,6 +92,17 @@ def test_urls_lose_user_and_query() -> None:
         ("rtsp://:secret@host", "rtsp://:***@host"),
         ("rtmp://host/app:1@2", "rtmp://host/app:1@2"),
         ("udp://[::1]:5000", "udp://[::1]:5000"),
+        ("rtmp://nvr/bcs/x?user=admin&password=secret", "rtmp://nvr/bcs/x?user=admin&password=***"),
+        ("https://cdn/live.m3u8?token=secret", "https://cdn/live.m3u8?token=***"),
+        ("https://cdn/live.m3u8?secret", "https://cdn/live.m3u8?***"),
+        ("https://cdn/live.m3u8?c2VjcmV0cw==", "https://cdn/live.m3u8?***"),
+        ("https://cdn/live.m3u8?a=1?secret&channel=1?token=secret", "https://cdn/live.m3u8?a=***&channel=***"),
+        ("https://cdn/live.m3u8?e%3Dsecret=1", "https://cdn/live.m3u8?***=***"),
+        ("rtsp://u:secret@nvr/cam?channel=1&subtype=0", "rtsp://u:***@nvr/cam?channel=1&subtype=0"),
+        ("rtsp://nvr/cam?user=admin&password=&unicast", "rtsp://nvr/cam?user=admin&password=&unicast"),
+        ("rtmps://b.example/live2?backup=1", "rtmps://b.example/live2?backup=1"),
+        ("rtsp://h/a?", "rtsp://h/a?"),
+        ("file:///srv/a:b@c?d=e", "file:///srv/a:b@c?d=e"),
         ("test:", "test:"),
         ("", ""),
     ],
@@ -104,6 +115,26 @@ def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
 def test_any_url_can_be_shown(rest: str, word: str) -> None:
     without_secrets(rest)
     assert SECRET not in without_secrets(f"rtsp://{word}:{SECRET}@{rest}")
+    assert SECRET not in without_secrets(f"rtsp://h/{word}?{rest}={SECRET}")
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("password=x", True),
+        ("channel=1&PWD=x", True),
+        ("channel=1?token=x", True),
+        ("p%61ss=x", True),
+        ("api_key=x&b=1", True),
+        ("sig=x", True),
+        ("password=&token", False),
+        ("channel=1&subtype=0&user=admin", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_a_secret_in_a_query_is_known_by_its_name(query: str | None, expected: bool) -> None:
+    assert has_secret_parameter(query) is expected
 
 
 def test_a_statement_of_many_lines_takes_no_longer_for_each_of_them() -> None:
