@@ -32,7 +32,8 @@ _ON_THE_WAY: Final = frozenset({"starting", "stopping"})
 def keys(words: Sequence[str]) -> dict[str, Any]:
     """Return KEY=VALUE words as keys of a table; KEY= alone stands for None, which takes the key away.
 
-    A value is read as TOML where it is a number, true, false, a list or a table, and is a string otherwise.
+    A value is read as TOML where it is a number, true, false, a list, a table or a string in quotes, and is taken as it
+    stands otherwise.
 
     Raises:
         Failure: a word is none, or would put a secret into argv.
@@ -56,11 +57,13 @@ def keys(words: Sequence[str]) -> dict[str, Any]:
 
 
 def _value(text: str) -> Any:  # noqa: ANN401
+    if "\n" in text or "\r" in text:
+        return text  # what followed the line end would be another key
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except (tomllib.TOMLDecodeError, ValueError, RecursionError):
         return text
-    return value if isinstance(value, bool | int | list | dict) else text
+    return value if isinstance(value, bool | int | str | list | dict) else text
 
 
 def secrets_of(options: argparse.Namespace) -> dict[str, str]:

@@ -22,6 +22,20 @@ def test_values_are_read_as_toml_where_they_are_no_strings() -> None:
     }
 
 
+def test_a_string_may_stand_in_quotes() -> None:
+    assert keys(['streamid="1001"', "description='a \"b\"'", 'url="', 'a=x"y"']) == {
+        "streamid": "1001",
+        "description": 'a "b"',
+        "url": '"',
+        "a": 'x"y"',
+    }
+
+
+@pytest.mark.parametrize("text", ["4\nttl = 5", "true\r\n", '"a"\n', "\n4"])
+def test_a_text_with_a_line_end_is_no_toml(text: str) -> None:
+    assert keys([f"description={text}"]) == {"description": text}
+
+
 def test_a_credential_may_be_named() -> None:
     assert keys(['key={credential="youtube"}']) == {"key": {"credential": "youtube"}}
 
@@ -69,8 +83,9 @@ def test_a_secret_is_not_taken_from_the_command_line(key: str) -> None:
     assert "hunter2" not in str(caught.value)
 
 
-def test_nor_is_the_password_of_an_encoder() -> None:
+@pytest.mark.parametrize("word", ["password=hunter2hunter2", 'password="hunter2hunter2"'])
+def test_nor_is_the_password_of_an_encoder(word: str) -> None:
     with pytest.raises(Failure, match=r'write password=\{credential="NAME"\}') as caught:
-        keys(["password=hunter2hunter2"])
+        keys([word])
     assert "hunter2" not in str(caught.value)
     assert keys(['password={credential="pub"}']) == {"password": {"credential": "pub"}}
