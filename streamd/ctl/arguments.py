@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from streamd import __version__
 from streamd.ctl.match import is_address, is_pattern
+from streamd.ctl.parser import VerbParser
 from streamd.ctl.remote import is_host
 from streamd.ctl.style import plain
 
@@ -48,7 +49,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"streamctl {__version__}")
     parser.add_argument("-H", "--host", type=_host, default=None, metavar="HOST", help=_HOST_HELP)
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=VerbParser)
     for name, (text, declare) in VERBS.items():
         description = f"{text[0].upper()}{text[1:]}."
         declare(Verb(commands.add_parser(name, help=text, description=description, allow_abbrev=False), name))

@@ -42,6 +42,19 @@ def test_every_verb_is_declared_and_carried_out() -> None:
         (["edit", "-H", "h"], []),
         (["edit", "a", "--drop-in"], ["--drop-in", "--", "a"]),
         (["set", "a", "input.url=test:"], ["--", "a", "input.url=test:"]),
+        (["start", "a", "--no-block", "b"], ["--no-block", "--", "a", "b"]),
+        (["start", "a", "-H", "h", "b", "--no-block", "c"], ["--no-block", "--", "a", "b", "c"]),
+        (["status", "a", "--json", "-n5", "b"], ["--json", "--lines=5", "--", "a", "b"]),
+        (
+            ["add", "studio", "--input", "srt://0.0.0.0:5001", "mode=listener"],
+            ["--input=srt://0.0.0.0:5001", "--", "studio", "mode=listener"],
+        ),
+        (["add", "a/b", "--ask-key", "rtmps://a/b", "ttl=1"], ["--ask-key", "--", "a/b", "rtmps://a/b", "ttl=1"]),
+        (["set", "a/b", "--ask-passphrase", "latency=1s"], ["--ask-passphrase", "--", "a/b", "latency=1s"]),
+        (["web", "key", "add", "--role", "admin", "wall"], ["--role=admin", "--", "key", "add", "wall"]),
+        (["top", "a", "-bn1", "b", "-d", "1"], ["--delay=1.0", "--batch", "--iterations=1", "--", "a", "b"]),
+        (["check", "a.toml", "--json", "--", "-H", "--", "b"], ["--json", "--", "a.toml", "-H", "--", "b"]),
+        (["check", "-", "-5", "--json", "- a"], ["--json", "--", "-", "-5", "- a"]),
     ],
 )
 def test_what_was_parsed_is_written_out(argv: list[str], written: list[str]) -> None:
@@ -50,6 +63,33 @@ def test_what_was_parsed_is_written_out(argv: list[str], written: list[str]) -> 
     assert found == ["streamctl", options.verb, *written]
     again = make_parser().parse_args(found[1:])
     assert vars(again) | {"host": "", "actions": 0} == vars(options) | {"host": "", "actions": 0}
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (["status", "a", "--lines"], "argument -n/--lines: expected one argument"),
+        (["status", "a", "--lines", "--json"], "argument -n/--lines: expected one argument"),
+        (["status", "a", "-n", "--", "b"], None),
+        (["status", "a", "--wrong", "b"], "unrecognized arguments: --wrong"),
+        (["status", "a", "--json=1", "b"], "argument --json: ignored explicit argument '1'"),
+        (["start", "--no-block"], "the following arguments are required: ROUTE[/OUTPUT]"),
+        (
+            ["start", "a", "--no-block", "b//"],
+            'argument ROUTE[/OUTPUT]: "b//" is no ROUTE or ROUTE/OUTPUT, and no pattern',
+        ),
+        (["cat", "a", "--json", "b"], "unrecognized arguments: b"),
+    ],
+)
+def test_what_is_wrong_is_told_wherever_it_stands(
+    argv: list[str], told: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        make_parser().parse_args(argv)
+    error = capsys.readouterr().err
+    assert caught.value.code == ctl.USAGE
+    assert error.startswith("usage: streamctl")
+    assert told is None or told in error
 
 
 def test_the_last_host_counts_wherever_it_stands() -> None:
