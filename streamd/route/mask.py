@@ -140,7 +140,7 @@ class ShownLines:
         if index in self._hidden or self._continues_secret(index):
             return MASK
         start = _secret_start(line)
-        safe = _redact_strings(line) if start is None else line[:start] + (MASK if line[start:] else "")
+        safe = _redact_strings(line[:start]) + (MASK if start is not None and line[start:] else "")
         return "".join(char if char.isprintable() or char == "\t" else "\ufffd" for char in safe)
 
     def _continues_secret(self, index: int) -> bool:

@@ -36,6 +36,7 @@ SECRET = "Xq7secretZk9"
         ('on_failure = "https://hooks.example.net/T0/s3cret"', 'on_failure = "https://hooks.example.net/***"'),
         ('on_failure = ["https://a/s3cret", "x.service"]', 'on_failure = ["https://a/***", "x.service"]'),
         ("on_failure = https://a/s3cret", "on_failure = https://a/***"),
+        ('x = { url = "rtsp://u:s3cret@h/x?s3cret", key = "s3cret" }', 'x = { url = "rtsp://***@h/x?***", key = ***'),
         ("\x1b[31m", "\ufffd[31m"),
     ],
 )
