@@ -170,6 +170,7 @@ def diagnostics_document(diagnostics: Iterable[Diagnostic]) -> list[Document]:
             "key": found.key,
             "message": found.message,
             "text": found.line_text,
+            **({} if found.mark in (0, found.span.column) else {"mark": found.mark}),
         }
         for found in diagnostics
     ]

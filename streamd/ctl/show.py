@@ -140,6 +140,7 @@ def diagnostics(documents: Iterable[Document]) -> list[Diagnostic]:
             key=found["key"],
             message=found["message"],
             line_text=found["text"],
+            mark=found.get("mark", 0),
         )
         for found in documents
     ]

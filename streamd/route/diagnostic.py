@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from unicodedata import combining, east_asian_width
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A place in a text: line and column count from 1, the column in characters."""
+    """A place in a text: line and column count from 1, the column in characters; the length is what is shown of it."""
 
     line: int
     column: int
@@ -27,7 +28,9 @@ class Diagnostic:
     message: str
     """What is wrong and what to write instead; one sentence, no full stop."""
     line_text: str = ""
-    """The source line, for the caret."""
+    """The source line as it may be shown, for the caret."""
+    mark: int = 0
+    """The column of the caret in that, where what stands before it is hidden; 0: as in the span."""
 
     def headline(self) -> str:
         """Return `path:line:column: key: message`."""
@@ -39,9 +42,17 @@ class Diagnostic:
         if not self.line_text:
             return self.headline()
         shown = self.line_text.replace("\t", " ")
-        width = max(1, min(self.span.length, len(shown) - self.span.column + 1))
-        caret = " " * (self.span.column - 1) + "^" + "~" * (width - 1)
+        start = (self.mark or self.span.column) - 1
+        below = _columns(shown[start : start + self.span.length])
+        caret = " " * (_columns(shown[:start]) + max(0, start - len(shown))) + "^" + "~" * (below - 1)
         return f"{self.headline()}\n  {shown}\n  {caret}"
+
+
+def _columns(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1 for char in text)
 
 
 def nearest(word: str, valid: Iterable[str]) -> str:

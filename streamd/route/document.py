@@ -66,10 +66,11 @@ def make_diagnostic(path: str, shown: ShownLines, span: Span, key: str, message:
     """Return a diagnostic with its line out of those that may be shown, as far as it is not too long for that."""
     if len(key) > _MAX_SHOWN:
         key = f"{key[:_MAX_SHOWN]}..."
-    line = shown.line(span.line)
+    mark, length = shown.place(span.line, span.column, span.length)
     # Of a long line with a secret little is left; the caret would stand behind thousands of blanks.
-    line = line[:_MAX_SHOWN] if span.column <= _MAX_SHOWN else ""
-    return Diagnostic(path=path, span=span, key=key, message=message, line_text=line)
+    line = shown.line(span.line)[:_MAX_SHOWN] if max(span.column, mark) <= _MAX_SHOWN else ""
+    span = Span(span.line, span.column, length)
+    return Diagnostic(path=path, span=span, key=key, message=message, line_text=line, mark=mark)
 
 
 def read_document(path: str, raw: str | bytes) -> Document:

@@ -55,6 +55,8 @@ _STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"|\'[^\']*\'')
 _STATEMENT: Final = re.compile(r"""\s*(?:$|\#|\[|[\w"'-]+(?:\s*\.\s*[\w"'-]+)*\s*[=:])""")
 _LONGEST: Final = 4096
 """Characters of a line that are looked at, and shown at most."""
+Piece = tuple[str, str]
+"""Of a line: as it stands there and as it is shown."""
 _LONG_QUOTE: Final = re.compile("\"\"\"|'''")
 
 
@@ -135,13 +137,23 @@ class ShownLines:
 
     def line(self, number: int) -> str:
         """Return a line, counted from 1, with no character that a terminal would obey."""
-        index = number - 1
+        safe = "".join(shown for _raw, shown in self._pieces(number - 1))
+        return "".join(char if char.isprintable() or char == "\t" else "\ufffd" for char in safe)
+
+    def place(self, number: int, column: int, length: int) -> tuple[int, int]:
+        """Return the column and the length that a part of a line, counted from 1, has in the line as it is shown."""
+        pieces = self._pieces(number - 1)
+        start = _shown_offset(pieces, column - 1, beyond=0)
+        return start + 1, max(1, _shown_offset(pieces, column - 1 + length, beyond=1) - start)
+
+    def _pieces(self, index: int) -> list[Piece]:
+        """Return the pieces of a line, counted from 0, each as it stands there and as it is shown."""
         line = self._lines[index][:_LONGEST]
         if index in self._hidden or self._continues_secret(index):
-            return MASK
+            return [(line, MASK)]
         start = _secret_start(line)
-        safe = _redact_strings(line[:start]) + (MASK if start is not None and line[start:] else "")
-        return "".join(char if char.isprintable() or char == "\t" else "\ufffd" for char in safe)
+        hidden = [] if start is None or start == len(line) else [(line[start:], MASK)]
+        return [*_redact_strings(line[:start]), *hidden]
 
     def _continues_secret(self, index: int) -> bool:
         """Return whether the line is no statement of its own, but belongs to one above that is a secret."""
@@ -171,6 +183,17 @@ class ShownLines:
         return self._secrets[index]
 
 
+def _shown_offset(pieces: list[Piece], offset: int, *, beyond: int) -> int:
+    """Return where an offset into a line is in the line as shown: of stars at their last, or so far beyond it."""
+    begin = 0
+    for raw, shown in pieces:
+        if offset < len(raw):
+            return begin + (offset if raw == shown else min(offset, len(shown) - 1 + beyond))
+        offset -= len(raw)
+        begin += len(shown)
+    return begin + offset
+
+
 def _secret_start(line: str) -> int | None:
     """Return where the value of the first secret key in the line begins."""
     for match in _WORD.finditer(line, 0, _LONGEST):
@@ -190,9 +213,9 @@ def _is_harmless(value: str) -> bool:
     return value.startswith("#") or bool(_REFERENCE.match(value)) or bool(_OTHER_TABLE.match(value))
 
 
-def _redact_strings(line: str) -> str:
-    """Return the line with the URLs in its strings redacted, and so one that is not quoted well."""
-    done = ""
+def _redact_strings(line: str) -> list[Piece]:
+    """Return the pieces of a line with the URLs in its strings redacted, and so one that is not quoted well."""
+    done: list[Piece] = []
     rest = 0
     for match in _STRING.finditer(line):
         between = line[rest : match.start()]
@@ -203,6 +226,6 @@ def _redact_strings(line: str) -> str:
             string = string[0] + MASK + string[0]
         else:
             string = string[0] + redact_url(string[1:-1]) + string[0]
-        done += between + string
+        done += [(between, between), (match[0], string)]
         rest = match.end()
-    return done + redact_url(line[rest:])
+    return [*done, (line[rest:], redact_url(line[rest:]))]

@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+from streamd.bus.document import diagnostics_document
 from streamd.ctl import show
 from streamd.ctl.style import Style, plain, span, table
+from streamd.route.model import Settings
+from streamd.route.parse import parse_route
 
 SECOND = 1_000_000
 NOW = 1_795_421_725 * SECOND
@@ -63,6 +66,19 @@ STUDIO = status(
     a_route("b", "stopped", broken=True),
     diagnostics=(DIAGNOSTIC,),
 )
+
+
+def test_a_caret_stands_below_its_place_where_something_before_it_is_hidden() -> None:
+    text = 'input = { url = "rtsp://u:hunter2@h/x", latancy = "1s" }\noutput.a.url = "udp://192.0.2.1:1"\n'
+    found = parse_route("a.toml", text, Settings()).diagnostics
+    documents = diagnostics_document(found)
+    assert [(each["column"], each.get("mark")) for each in documents] == [(17, None), (41, 35)]
+    again = show.diagnostics(documents)
+    assert [str(each) for each in again] == [str(each) for each in found]
+    assert str(again[1]).splitlines()[1:] == [
+        '  input = { url = "rtsp://***@h/x", latancy = "1s" }',
+        "                                    ^~~~~~~",
+    ]
 
 
 def test_the_list_is_aligned() -> None:
