@@ -74,8 +74,15 @@ def secrets_of(options: argparse.Namespace) -> dict[str, str]:
         if path is not None:
             found[key] = _one_line(sys.stdin.read() if path == "-" else Path(path).read_text(), path)
         elif getattr(options, f"ask_{key}"):
-            found[key] = _one_line(getpass.getpass(f"{key}: "), "what was typed")
+            found[key] = _one_line(_typed(key), "what was typed")
     return found
+
+
+def _typed(key: str) -> str:
+    try:
+        return getpass.getpass(f"{key}: ")
+    except EOFError:
+        raise Failure(f"no {key} was typed, nothing is changed", FAILURE) from None
 
 
 def _one_line(text: str, where: str) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import getpass
+
 import pytest
 
 from streamd.ctl import show
-from streamd.ctl.changing import keys, of_route
-from streamd.ctl.exits import Failure
+from streamd.ctl.arguments import make_parser
+from streamd.ctl.changing import keys, of_route, secrets_of
+from streamd.ctl.exits import FAILURE, Failure
 from streamd.ctl.style import Style
 
 
@@ -89,3 +92,14 @@ def test_nor_is_the_password_of_an_encoder(word: str) -> None:
         keys([word])
     assert "hunter2" not in str(caught.value)
     assert keys(['password={credential="pub"}']) == {"password": {"credential": "pub"}}
+
+
+def test_a_secret_that_nobody_types_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def end_of_file(prompt: str) -> str:
+        raise EOFError
+
+    monkeypatch.setattr(getpass, "getpass", end_of_file)
+    options = make_parser().parse_args(["set", "a/x", "--ask-passphrase"])
+    with pytest.raises(Failure, match="no passphrase was typed, nothing is changed") as caught:
+        secrets_of(options)
+    assert caught.value.status == FAILURE
