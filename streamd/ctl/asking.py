@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamd.ctl.exits import DENIED, FAILURE, NO_DAEMON, NO_SUCH_THING, Failure
 from streamd.ctl.match import expand, is_pattern
+from streamd.ctl.style import count
 
 if TYPE_CHECKING:
     from streamd.bus.client import Client
@@ -40,7 +41,9 @@ def failure(error: BaseException) -> Failure:
     if not isinstance(error, ClientError):
         raise error
     statuses = {NotRunningError: NO_DAEMON, NoSuchThingError: NO_SUCH_THING, DeniedError: DENIED}
-    return Failure(str(error), statuses.get(type(error), FAILURE))
+    # The text of the daemon is for clients that show nothing else: it has the first diagnostic in it.
+    text = f"the change was refused: {count(len(error.diagnostics), 'error')}" if error.diagnostics else str(error)
+    return Failure(text, statuses.get(type(error), FAILURE), error.diagnostics)
 
 
 async def ask_status(address: str | None = None) -> Any:  # noqa: ANN401

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 OK: Final = 0
 FAILURE: Final = 1
@@ -17,8 +18,9 @@ BROKEN_PIPE: Final = 141
 
 
 class Failure(Exception):  # noqa: N818 (carries an exit status, not an error)
-    """Ends the command with a sentence and an exit status."""
+    """Ends the command with a sentence and an exit status; what is wrong with which line may stand before it."""
 
-    def __init__(self, text: str, status: int) -> None:
+    def __init__(self, text: str, status: int, diagnostics: Sequence[Mapping[str, Any]] = ()) -> None:
         super().__init__(text)
         self.status = status
+        self.diagnostics = tuple(diagnostics)

@@ -20,8 +20,9 @@ from streamd.ctl.exits import (
     USAGE,
     Failure,
 )
-from streamd.ctl.printing import complain
+from streamd.ctl.printing import complain, style
 from streamd.ctl.remote import run_there
+from streamd.ctl.show import diagnostics, render_diagnostic
 from streamd.ctl.verbs import RUN
 
 __all__ = [
@@ -50,6 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = RUN[options.verb](options)
         sys.stdout.flush()
     except Failure as failure:
+        for found in diagnostics(failure.diagnostics):
+            sys.stderr.write(f"{render_diagnostic(found, style(sys.stderr))}\n\n")
         complain(str(failure))
         return failure.status
     except KeyboardInterrupt:

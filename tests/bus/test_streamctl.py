@@ -8,11 +8,12 @@ import os
 import pty
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from streamd.bus.control import ControlError, DisabledError
+from streamd.bus.control import ControlError, DisabledError, InvalidConfigurationError
 from streamd.ctl import main as ctl
 from streamd.plan.status import Statistics
 from streamd.plan.viewers import MediaView
@@ -157,6 +158,21 @@ async def test_failures_have_a_sentence_and_a_status(bus: str) -> None:
         assert status == ctl.DENIED
         assert err.count("\n") == 1
         assert (await streamctl(bus, "list", nobody=True))[0] == ctl.OK
+
+
+async def test_what_is_wrong_with_a_change_is_told_as_check_tells_it(bus: str) -> None:
+    async with stage(bus) as it:
+        wrong = STATUS.diagnostics[0]
+        other = replace(wrong, span=replace(wrong.span, line=4), key="input.mode", message="is wrong too", line_text="")
+        text = "route b would not be valid: input.url: is wrong"
+        it.control.error = InvalidConfigurationError(text, (wrong, other))
+        status, out, err = await streamctl(bus, "set", "studio-a", "description=A")
+        assert (status, out) == (ctl.FAILURE, "")
+        assert err == (
+            "/etc/streamd/conf.d/b.toml:3:5: input.url: is wrong\n  url = 1\n      ^~~\n\n"
+            "/etc/streamd/conf.d/b.toml:4:5: input.mode: is wrong too\n\n"
+            "streamctl: the change was refused: 2 errors\n"
+        )
 
 
 async def test_a_daemon_that_does_not_run_is_said_in_one_line(bus: str) -> None:
