@@ -152,7 +152,7 @@ def _each(verb: Verb) -> None:
 
 
 def _viewers(verb: Verb) -> None:
-    verb.add("routes", nargs="*", type=_address, metavar="ROUTE")
+    verb.add("routes", nargs="*", type=_routes, metavar="ROUTE")
 
 
 def _kick(verb: Verb) -> None:
@@ -226,6 +226,12 @@ def _route(text: str) -> str:
 def _several(text: str) -> str:
     if not (is_address(text) or is_pattern(text)):
         raise argparse.ArgumentTypeError(f'"{plain(text)}" is no ROUTE or ROUTE/OUTPUT, and no pattern for some')
+    return text
+
+
+def _routes(text: str) -> str:
+    if "/" in _several(text):
+        raise argparse.ArgumentTypeError(f'"{plain(text)}" is no ROUTE, and no pattern for some')
     return text
 
 

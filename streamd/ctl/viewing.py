@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from streamd.ctl.agent import password_agent
-from streamd.ctl.asking import client, run
+from streamd.ctl.asking import chosen, client, run
 from streamd.ctl.exits import FAILURE, OK, Failure
+from streamd.ctl.match import is_pattern
 from streamd.ctl.printing import now, print_result
 from streamd.ctl.style import Style, count, plain, size, span, table
 
@@ -20,7 +21,10 @@ def run_viewers(options: argparse.Namespace) -> int:
 
     async def ask() -> Any:  # noqa: ANN401
         async with client() as daemon:
-            return await daemon.viewers(options.routes)
+            routes = options.routes
+            if any(map(is_pattern, routes)):
+                routes = chosen(routes, await daemon.status())
+            return await daemon.viewers(routes)
 
     view = run(ask())
     if view["problem"] and not options.json:

@@ -237,6 +237,9 @@ async def test_viewers(bus: str) -> None:
         found = json.loads((await streamctl(bus, "viewers", "--json", "studio-a"))[1])
         assert [path["route"] for path in found["paths"]] == ["studio-a"]
         assert found["paths"][0]["viewers"][0]["rtt"] == 12.5
+        assert json.loads((await streamctl(bus, "viewers", "--json", "stud*"))[1]) == found
+        assert (await streamctl(bus, "viewers", "x*"))[::2] == (ctl.NO_SUCH_THING, 'streamctl: nothing matches "x*"\n')
+        assert (await streamctl(bus, "viewers", "studio-*/*"))[0] == ctl.USAGE
         assert (await streamctl(bus, "viewers", "nobody"))[::2] == (
             ctl.NO_SUCH_THING,
             'streamctl: there is no route "nobody"\n',
