@@ -105,6 +105,15 @@ def test_an_encoder_publishes_and_goes_and_comes_back(kind: str) -> None:
     assert incarnations(("a/x",)) == output, "an output waits for its input"
 
 
+def test_an_output_publishes_with_a_password_that_nobody_sees() -> None:
+    write_credential("key", f"a?user=studio&pass={PASSWORD}")
+    target = '[output.x]\nurl = "rtmp://127.0.0.1:1935/"\nkey = { credential = "key" }\n'
+    write_route("b", f'[input]\nurl = "test:"\n{target}')
+    for address in ("b/x", "a"):
+        wait_state(address, "running", 30)
+    assert PASSWORD not in run("ps", "-eo", "args").stdout
+
+
 def test_nobody_publishes_without_the_password_of_the_route() -> None:
     wait_state("a", "waiting", 30)
     for kind in ("rtsp", "rtmp", "srt"):
