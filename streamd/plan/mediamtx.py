@@ -22,6 +22,7 @@ from streamd.plan.observed import Observed
 from streamd.plan.status import State
 from streamd.route.model import Listen, MediaServer, PublishSource, PullSource, Route, Settings
 from streamd.route.publish import NEVER_PATHS
+from streamd.route.pull import has_half_a_login
 
 Version = tuple[int, int, int]
 
@@ -82,7 +83,8 @@ def paths_of(routes: Iterable[Route], desired: Desired, groups: Mapping[str, str
 def fetched_by(routes: Iterable[Route], desired: Desired, observed: Observed) -> dict[str, PullSource]:
     """Return the routes whose stream MediaMTX fetches itself.
 
-    One that is moving to the direct relay is among them for as long as an output of it still reads there.
+    One that is moving to the direct relay is among them for as long as an output of it still reads there, unless its
+    address is one of those that the direct relay alone can have.
     """
     still = {
         address.route
@@ -93,7 +95,7 @@ def fetched_by(routes: Iterable[Route], desired: Desired, observed: Observed) ->
         route.name: route.input.source
         for route in routes
         if isinstance(route.input.source, PullSource) and Address(route.name).unit in desired.units
-        if route.comes_by_mediamtx or route.name in still
+        if route.comes_by_mediamtx or (route.name in still and not has_half_a_login(route.input.source))
     }
 
 

@@ -15,10 +15,10 @@ from streamd.route.merge import Merged, merge_documents
 from streamd.route.model import Engine, Output, PullSource, Relay, Route, Settings, default_relay
 from streamd.route.name import NAME_PATTERN
 from streamd.route.publish import NEVER_PATHS
+from streamd.route.pull import has_half_a_login
 from streamd.route.scanner import KeyPath, dotted
 from streamd.route.source import parse_input
 from streamd.route.target import parse_output
-from streamd.route.url import Url, split_url
 
 SUFFIX: Final = ".toml"
 
@@ -138,7 +138,7 @@ def _route(report: Report, name: str, settings: Settings) -> Route | None:
     source = parsed.source
     if relay is Relay.MEDIAMTX and isinstance(source, PullSource) and not source.tls_verify:
         table.wrong("relay", 'MediaMTX fetches from verified servers only, write "direct" or remove tls_verify')
-    if relay is Relay.MEDIAMTX and isinstance(source, PullSource) and _has_half_a_login(source):
+    if relay is Relay.MEDIAMTX and isinstance(source, PullSource) and has_half_a_login(source):
         table.wrong(
             "relay", 'MediaMTX fetches with both a user and a password or neither, write "direct" or both into the url'
         )
@@ -151,13 +151,6 @@ def _route(report: Report, name: str, settings: Settings) -> Route | None:
         relay=relay,
         hooks=hooks,
     )
-
-
-def _has_half_a_login(source: PullSource) -> bool:
-    """Tell whether there is a user without a password or the other way round, for which MediaMTX ends."""
-    parts = split_url(source.url)
-    user, _colon, password = ((parts.user if isinstance(parts, Url) else "") or "").partition(":")
-    return bool(user) != bool(password)
 
 
 def _outputs(table: Table, settings: Settings) -> tuple[Output, ...]:

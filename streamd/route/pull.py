@@ -9,7 +9,7 @@ from streamd.route.fields import Table
 from streamd.route.mask import has_secret_parameter
 from streamd.route.model import PullSource, RtspTransport
 from streamd.route.network import lower_scheme, network_url
-from streamd.route.url import scheme_of
+from streamd.route.url import Url, scheme_of, split_url
 
 PULL_SCHEMES: Final = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https")
 PULL_KEYS: Final[Mapping[str, str]] = {
@@ -57,3 +57,10 @@ def parse_pull(table: Table, url: str) -> PullSource | None:
         allow_visible_password=visible,
         tls_verify=tls_verify is not False,
     )
+
+
+def has_half_a_login(source: PullSource) -> bool:
+    """Tell whether there is a user without a password or the other way round, for which MediaMTX ends."""
+    parts = split_url(source.url)
+    user, _colon, password = ((parts.user if isinstance(parts, Url) else "") or "").partition(":")
+    return bool(user) != bool(password)

@@ -72,6 +72,8 @@ def test_mediamtx_fetches_as_long_as_somebody_reads_there() -> None:
     assert paths_of([by_mediamtx], desired(by_mediamtx), groups) == {}
     assert fetched_by([direct], wanted, observed) == {"a": PULLED}
     assert fetched_by([direct], wanted, carried_out(observed, wanted, "a", *ALL)) == {}
+    no_password = replace(PULLED, url="rtsp://user@192.0.2.7/live", allow_visible_password=True)
+    assert fetched_by([made(Relay.DIRECT, no_password)], wanted, observed) == {}, "MediaMTX would end"
     assert paths_of([direct], wanted, groups) == groups
 
 
