@@ -117,6 +117,17 @@ async def _store(daemon: Client, address: str, secrets: Mapping[str, str]) -> di
     return found
 
 
+async def _refuse_known(daemon: Client, address: str) -> None:
+    """Refuse to add what is there: its secret would be replaced before the daemon refuses. Raises: Failure."""
+    from streamd.bus.client import NoSuchThingError  # noqa: PLC0415 (see asking)
+
+    try:
+        await daemon.status(address)
+    except NoSuchThingError:
+        return
+    raise Failure(f"there is {address} already, see: streamctl cat {address.partition('/')[0]}", FAILURE)
+
+
 def _for_input(secrets: Mapping[str, str]) -> Mapping[str, str]:
     """Return the secrets of a route's input. Raises: Failure, when it has none of the kind."""
     if secrets.keys() - {"passphrase"}:
@@ -137,6 +148,8 @@ def run_add(options: argparse.Namespace) -> int:
         raise Failure("write: add ROUTE --input URL [KEY=VALUE…], or: add ROUTE/OUTPUT URL [KEY=VALUE…]", USAGE)
 
     async def act(daemon: Client) -> Sequence[str]:
+        if secrets:
+            await _refuse_known(daemon, options.address)
         table.update(await _store(daemon, options.address, secrets))
         if slash:
             await daemon.add_output(options.address, {"url": options.url, **table})

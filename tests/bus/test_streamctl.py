@@ -127,6 +127,22 @@ async def test_everything_that_configures_tells_what_came_of_it(bus: str) -> Non
         assert (status, out, err.count("\n")) == (ctl.USAGE, "", 1)
 
 
+async def test_the_secret_of_what_is_there_is_not_replaced_by_an_add(bus: str, tmp_path: Path) -> None:
+    secret = tmp_path / "key"
+    secret.write_text("abcd\n")
+    async with stage(bus) as it:
+        status, _out, err = await streamctl(
+            bus, "add", "studio-a/youtube", "--key-file", str(secret), "rtmp://192.0.2.1/live"
+        )
+        assert (status, err) == (
+            ctl.FAILURE,
+            "streamctl: there is studio-a/youtube already, see: streamctl cat studio-a\n",
+        )
+        assert it.control.asked == []
+        await streamctl(bus, "add", "studio-a/other", "--key-file", str(secret), "rtmp://192.0.2.1/live")
+        assert it.control.asked[0] == ("set_credential", "studio-a.other.key", 4)
+
+
 async def test_a_change_waits_a_little_until_its_state_is_known(bus: str) -> None:
     async with stage(bus) as it:
         it.publish_routes(route("a", output("a", "x", State.STARTING)))
