@@ -136,7 +136,8 @@ _ID: Final = {"type": "string", "pattern": "^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?
 SCHEMAS: Final[Mapping[str, Any]] = {
     "Diagnostic": _object(
         {"path": _TEXT, "line": _NUMBER, "column": _NUMBER, "length": _NUMBER, "key": _TEXT, "message": _TEXT}
-        | {"text": {"type": "string", "description": "The source line, without its secrets."}},
+        | {"text": {"type": "string", "description": "The source line, without its secrets."}}
+        | {"mark": {"type": "integer", "description": "Where the place is in text, if something before it is hidden."}},
         DIAGNOSTIC_EXAMPLE,
         required=("path", "line", "column", "message"),
     ),

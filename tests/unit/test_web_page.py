@@ -138,6 +138,9 @@ def test_words_and_numbers(tmp_path: Path) -> None:
             path: "/a.toml", line: 3, column: 5, length: 4, key: "input.url", message: "is wrong", text: "url = 1",
           }),
           diagnosticText({path: "/a.toml", line: 1, column: 1, length: 1, key: "", message: "no", text: ""}),
+          diagnosticText({
+            path: "/a.toml", line: 1, column: 40, length: 1, key: "", message: "no", text: "u = ***, x", mark: 10,
+          }),
         ]));
         """
     )
@@ -148,6 +151,7 @@ def test_words_and_numbers(tmp_path: Path) -> None:
         ["", "", "M0.0 22.0L50.0 2.0L100.0 12.0"],
         "/a.toml:3:5: input.url: is wrong\n  url = 1\n      ^~~",
         "/a.toml:1:1: no",
+        "/a.toml:1:40: no\n  u = ***, x\n           ^",
     ]
 
 
@@ -291,6 +295,7 @@ def test_adding_an_output_touches_no_secret_of_another(tmp_path: Path) -> None:
         refused.push(await of(addOutput(store, "a", words("other"), "0123")));
         refuses = "";
         await addOutput(store, "a", words("other", "srt://h:1"), "0123");
+        await planOutput(store, "a", words("mtx", "rtmp://h/"));
         await addOutput(store, "a", {id: "plain", url: "udp://h:1", secret: ""}, newToken());
         console.log(JSON.stringify([refused, asked]));
         """

@@ -40,8 +40,10 @@ export function diagnosticText(found) {
   const key = found.key ? `${found.key}: ` : "";
   const head = `${found.path}:${found.line}:${found.column}: ${key}${found.message}`;
   if (!found.text) return head;
-  const width = Math.max(1, Math.min(found.length, found.text.length - found.column + 1));
-  return `${head}\n  ${found.text.replaceAll("\t", " ")}\n  ${" ".repeat(found.column - 1)}^${"~".repeat(width - 1)}`;
+  // Where something before the place is hidden, it is elsewhere in the line as shown.
+  const place = found.mark ?? found.column;
+  const width = Math.max(1, Math.min(found.length, found.text.length - place + 1));
+  return `${head}\n  ${found.text.replaceAll("\t", " ")}\n  ${" ".repeat(place - 1)}^${"~".repeat(width - 1)}`;
 }
 
 /** The path of a sparkline in a box of 100 by 24. */

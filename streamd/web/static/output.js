@@ -13,9 +13,15 @@ function refuseKnown(store, route, id) {
   throw new Refused(409, { detail: `route "${route}" has an output "${id}" already; edit that one, or take another name` });
 }
 
-/** The steps of adding an output. Its secret does not change them, and is not in the store yet. */
-export async function planOutput(store, route, { id, url }) {
+const WITHOUT_APPLICATION = /^rtmps?:\/\/[^/]*\/?$/i;
+
+/**
+ * The steps of adding an output. Its secret does not change them, and is not in the store yet; an address that only a
+ * stream key completes would be refused without, and is not asked about.
+ */
+export async function planOutput(store, route, { id, url, secret }) {
   refuseKnown(store, route, id);
+  if (secret && WITHOUT_APPLICATION.test(url)) return [];
   return (await ask("POST", `${pathOf(route)}/outputs?dry-run=true`, { id, url })).steps;
 }
 
