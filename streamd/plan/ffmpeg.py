@@ -157,7 +157,8 @@ def _carried(relay: Endpoint | MediaPath) -> _Carried:
         read = _path_input(relay)
         return _Carried(read, "mpegts", read, has_adts=False)
     url = _udp_url(relay.host, relay.port, localaddr="127.0.0.1", buffer_size=RELAY_BUFFER, fifo_size=0)
-    return _Carried((*_raw_input(url), "-map", "0", "-c", "copy"), "data", _remuxed_input(url), has_adts=True)
+    raw = (*_raw_input(url), "-map", "0", "-c", "copy")
+    return _Carried(raw, "data", (*_SCANNED, *_remuxed_input(url, ANALYSED_TS)), has_adts=True)
 
 
 def _path_input(path: MediaPath) -> tuple[str, ...]:
@@ -194,13 +195,23 @@ def _raw_input(url: str, *, protocols: str = "") -> tuple[str, ...]:
     return (*allowed, "-f", "data", "-raw_packet_size", str(DATAGRAM), "-i", url)
 
 
-def _remuxed_input(url: str) -> tuple[str, ...]:
-    """Return the options of an input of which the first video and audio are taken."""
-    # By default the probing takes 5 s; with 1 s a parameter set is missed now and then. The size is to bound nothing:
-    # 2 s of 40 Mbit/s. A private PID, of which FFmpeg cannot tell what it is, would hold the start up for its first
-    # 2,500 packets.
-    probing = ("-analyzeduration", "2000000", "-probesize", "10000000", "-max_probe_packets", "200")
-    return (*probing, "-i", url, *_FIRST_STREAMS, "-c", "copy")
+_SCANNED: Final = ("-scan_all_pmts", "0")
+"""Of a transport stream: the look at it ends as soon as it is known what each stream of its programs is. By default
+FFmpeg expects more programs until the time is over, which was 1.5 s of each start."""
+ANALYSED: Final = 2_000_000
+"""µs that are looked at at most; by default it takes 5 s, and with 1 s a parameter set is missed now and then."""
+ANALYSED_TS: Final = 6_000_000
+"""The same for a transport stream, whose parameter sets come with its key frames alone."""
+PATIENCE: Final = 2_000_000
+"""µs that video is held back for audio that does not come any more. By default 10 s, in which the far end hangs up."""
+
+
+def _remuxed_input(url: str, analysed: int = ANALYSED) -> tuple[str, ...]:
+    """Return the options of an input of which the first video and audio are taken, and how these come together."""
+    # The size is to bound nothing: 2 s of 40 Mbit/s. A private PID, of which FFmpeg cannot tell what it is, would hold
+    # the start up for its first 2,500 packets.
+    probing = ("-analyzeduration", str(analysed), "-probesize", "10000000", "-max_probe_packets", "200")
+    return (*probing, "-i", url, *_FIRST_STREAMS, "-c", "copy", "-max_interleave_delta", str(PATIENCE))
 
 
 def _pulled_input(source: PullSource) -> tuple[str, ...]:

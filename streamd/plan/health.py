@@ -14,7 +14,7 @@ from streamd.plan.status import State
 from streamd.plan.track import Track
 
 CONNECT_ALLOWANCE: Final = 10_000_000
-"""µs that a start may take beyond the stall time-out: probing takes up to 5 s, and so may a connection; an FFmpeg that
+"""µs that a start may take beyond the stall time-out: probing takes up to 6 s, and a connection up to 5; an FFmpeg that
 gives up by itself says why, which is worth waiting for."""
 GARBAGE: Final = "what arrives is no MPEG-TS"
 SLOW: Final = 0.9

@@ -50,7 +50,8 @@ RELAY_IN = "udp://239.255.0.1:20000?localaddr=127.0.0.1&buffer_size=4194304&fifo
 BUFFERS = "buffer_size=2097152&fifo_size=27888&overrun_nonfatal=1"
 RAW = f"-f data -raw_packet_size 1316 -i {RELAY_IN} -map 0 -c copy"
 REMUX = (
-    f"-analyzeduration 2000000 -probesize 10000000 -max_probe_packets 200 -i {RELAY_IN} -map 0:v:0? -map 0:a:0? -c copy"
+    f"-scan_all_pmts 0 -analyzeduration 6000000 -probesize 10000000 -max_probe_packets 200 -i {RELAY_IN}"
+    " -map 0:v:0? -map 0:a:0? -c copy -max_interleave_delta 2000000"
 )
 INGEST_SECRETS = "/run/credentials/streamd-ingest@a.service/secrets"
 OUTPUT_SECRETS = "/run/credentials/streamd-output@a:b.service/secrets"
@@ -74,7 +75,7 @@ def raw_ingest(url: str) -> str:
 
 def pulled_ingest(options: str, url: str) -> str:
     probing = "-analyzeduration 2000000 -probesize 10000000 -max_probe_packets 200"
-    copied = f"-map 0:v:0? -map 0:a:0? -c copy -copyinkf:a -f mpegts {RELAY_OUT}"
+    copied = f"-map 0:v:0? -map 0:a:0? -c copy -max_interleave_delta 2000000 -copyinkf:a -f mpegts {RELAY_OUT}"
     return f"{START} {options} 5000000 {probing} -i {url} {copied}"
 
 
@@ -373,7 +374,7 @@ def test_rendering_raises_nothing(secret: str) -> None:
 PATH = MediaPath("rtsp://127.0.0.1:8554/a")
 FROM_PATH = (
     "-rtsp_transport tcp -timeout 5000000 -analyzeduration 2000000 -probesize 10000000 -max_probe_packets 200"
-    " -i rtsp://127.0.0.1:8554/a -map 0:v:0? -map 0:a:0? -c copy -copyinkf:a"
+    " -i rtsp://127.0.0.1:8554/a -map 0:v:0? -map 0:a:0? -c copy -max_interleave_delta 2000000 -copyinkf:a"
 )
 
 
