@@ -27,6 +27,8 @@ class Report(NamedTuple):
     """Bytes written since the process began; unknown where the muxer has no byte stream, as with RTSP."""
     media: int | None = None
     """µs of media written; of bytes that FFmpeg does not look at always 0."""
+    frames: int | None = None
+    """Packets of video written, where there is video."""
     fps: float | None = None
     dropped: int | None = None
     duplicated: int | None = None
@@ -45,8 +47,9 @@ def parse_report(datagram: bytes) -> Report | None:
     values = _in_any_order(datagram) if usual is None else usual.groups()
     if values is None:
         return None
-    fps, total, media, duplicated, dropped, progress = values
+    frames, fps, total, media, duplicated, dropped, progress = values
     return Report(
+        frames=int(frames) if frames else None,
         total=int(total) if total else None,
         media=int(media) if media else None,
         fps=float(fps) if fps else None,
@@ -59,13 +62,15 @@ def parse_report(datagram: bytes) -> Report | None:
 _COUNT: Final = rb"[0-9]{1,19}(?=\n)"
 _NUMBER: Final = rb"[0-9]{1,9}(?:\.[0-9]{1,9})?(?=\n)"
 _USUAL: Final = re.compile(
-    rb"%(lines)s(?:fps=(?:(%(number)s)|[^\n]*)\n%(lines)s)?"
+    rb"(?:frame=(?:(%(count)s)|[^\n]*)\n)?%(lines)s(?:fps=(?:(%(number)s)|[^\n]*)\n%(lines)s)?"
     rb"total_size=(?:(%(count)s)|[^\n]*)\nout_time_us=(?:(%(count)s)|[^\n]*)\n%(lines)s"
     rb"dup_frames=(?:(%(count)s)|[^\n]*)\ndrop_frames=(?:(%(count)s)|[^\n]*)\n%(lines)s"
-    rb"progress=(continue|end)\n" % {b"lines": rb"(?:\w+=[^\n]*\n){0,8}?", b"count": _COUNT, b"number": _NUMBER}
+    rb"progress=(continue|end)\n"
+    % {b"lines": rb"(?:(?!f(?:rame|ps)=)\w+=[^\n]*\n){0,8}?", b"count": _COUNT, b"number": _NUMBER}
 )
 """A report as FFmpeg 5.1 and 7.1 write it: read in one go, since hundreds a second come by here."""
 _VALUES: Final = {
+    b"frame": re.compile(_COUNT),
     b"fps": re.compile(_NUMBER),
     **dict.fromkeys((b"total_size", b"out_time_us", b"dup_frames", b"drop_frames"), re.compile(_COUNT)),
     b"progress": re.compile(rb"\w+(?=\n)"),
@@ -133,11 +138,18 @@ class Meter(NamedTuple):
         return first, last
 
     def speed(self, now: int) -> float | None:
-        """Return media time over real time over half a minute; None before that, and where media has no time."""
+        """Return media time over real time over half a minute; None before that, and where media has no time.
+
+        Nor where that time stands while something moves: one of the streams has ended, and the others go on.
+        """
         if not self.report.media or len(self.samples) < 2 or now - self.reported_at > WINDOW:
             return None
         first, last = self.samples[0], self.samples[-1]
         if last.at - first.at < LONG_WINDOW - 2 * _PERIOD:
+            return None
+        if self.moved_at == last.at and any(
+            sample.media == last.media for sample in self.samples if last.at - sample.at > 2 * _PERIOD
+        ):
             return None
         return (last.media - first.media) / (last.at - first.at)
 
@@ -161,7 +173,9 @@ def advance(meter: Meter | None, report: Report, at: int) -> Meter:
     if meter is None or total < (meter.report.total or 0) or media + BREAK < (meter.report.media or 0):
         moved = at if total or media else 0
         return Meter(report=report, reported_at=at, moved_at=moved, moving_since=moved, samples=(sample,), pause=pause)
-    if total == (meter.report.total or 0) and media <= (meter.report.media or 0):
+    # FFmpeg 7.1 tells the media time of whichever stream is the least far, and it stands where one stream has ended.
+    more_frames = report.total is None and (report.frames or 0) > (meter.report.frames or 0)
+    if total == (meter.report.total or 0) and media <= (meter.report.media or 0) and not more_frames:
         return meter._replace(report=report, reported_at=at, samples=_kept(meter.samples, sample))
     broke = not meter.moved_at or at - meter.moved_at > max(BREAK, pause)
     return Meter(

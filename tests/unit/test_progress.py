@@ -23,7 +23,7 @@ MUXED = (
 def test_reports_of_both_kinds() -> None:
     assert parse_report(RAW) == Report(total=1316000, media=None, dropped=0, duplicated=0)
     assert parse_report(MUXED) == Report(
-        total=125000, media=10_000_000, fps=25.0, dropped=2, duplicated=1, is_last=True
+        total=125000, media=10_000_000, frames=250, fps=25.0, dropped=2, duplicated=1, is_last=True
     )
 
 
@@ -102,6 +102,23 @@ def test_a_break_is_no_slowness() -> None:
     meter = run(*steady(31), *again)
     assert meter.speed(160_000_000) == pytest.approx(1.0)
     assert run(*steady(31), *again[:5]).speed(136_000_000) is None, "too short since"
+
+
+def test_video_that_goes_on_moves_where_the_media_time_stands() -> None:
+    """As FFmpeg 7.1 tells of RTSP when the audio has ended."""
+    found: Meter | None = None
+    for second in range(1, 41):
+        report = Report(media=min(second, 7) * 1_000_000, frames=25 * min(second, 30))
+        found = advance(found, report, second * 1_000_000)
+    assert found is not None
+    assert found.moved_at == 30_000_000
+    assert found.moving_since == 1_000_000
+
+
+def test_media_that_stands_while_bytes_go_on_has_no_speed() -> None:
+    meter = run(*((second, second * 125_000, min(second, 30) * 1_000_000) for second in range(1, 51)))
+    assert meter.speed(50_000_000) is None
+    assert run(*steady(50, 0.5)).speed(50_000_000) == pytest.approx(0.5)
 
 
 def test_what_has_neither_bytes_nor_time_is_blind() -> None:
