@@ -28,6 +28,10 @@ class Cause(StrEnum):
     TLS = "tls"
     UNSUPPORTED = "unsupported"
     """The stream cannot be carried there."""
+    NO_KEY_FRAME = "no-key-frame"
+    """None came while FFmpeg looked what the stream is."""
+    NO_AUDIO = "no-audio"
+    """The stream announces audio, and has none."""
     INPUT_LOST = "input-lost"
     CONNECTION_LOST = "connection-lost"
     ABSENT = "absent"
@@ -101,7 +105,10 @@ def classify(ending: Ending) -> Failure:
     if ending.engine is Engine.SRT_LIVE_TRANSMIT:
         return _of_srt_live_transmit(ending, lines)
     # The first lines of an ending say what was wrong, those after them that something was: what tells most decides.
+    waits = ending.listener and ending.kind == "srt"
     for pattern, cause in _TOLD:
+        if waits and cause in _OF_STRANGERS:
+            continue
         for line in reversed(lines):
             if pattern.search(line):
                 return _failure(_of_side(cause, ending), line)
@@ -109,7 +116,7 @@ def classify(ending: Ending) -> Failure:
         return _failure(Cause.KILLED, f"signal {ending.status}")
     if ending.code == _EXITED and (told := _STATUSES.get(ending.status)) is not None:
         return _failure(_of_side(told, ending), lines[-1] if lines else "")
-    if ending.listener and not ending.is_input and ending.kind == "srt":
+    if waits and not ending.is_input:
         return _failure(Cause.CALLER_LEFT)
     if ending.code == _EXITED and ending.status == 0:
         return _failure(_of_side(Cause.CONNECTION_LOST, ending) if ending.kind == "publish" else Cause.INPUT_LOST)
@@ -158,6 +165,8 @@ def _of_side(cause: Cause, ending: Ending) -> Cause:
         return Cause.NO_PUBLISHER
     if cause is Cause.REJECTED and ending.is_input and ending.kind != "srt":
         return Cause.ABSENT
+    if cause is Cause.UNREACHABLE and ending.kind == "file":
+        return Cause.NO_FILE
     if cause is not Cause.CONNECTION_LOST:
         return cause
     if ending.kind == "rtmp" and not ending.is_input and 0 < ending.ran < _AT_ONCE and ending.before in _HUNG_UP:
@@ -212,21 +221,24 @@ _TOLD: Final = tuple(
             Cause.REJECTED,
             *("already publishing", "NetStream.Publish.BadName", "NetConnection.Connect.Rejected", "rejected"),
             *("Server error", "ERROR:PEER", "404 Not Found", "404 Stream Not Found", "returned 4", "returned 5"),
-            *("Stream Not Found", "45[0-9] [A-Z]", "REJECT"),
+            *("Stream Not Found", r"\b45[0-9] (?-i:[A-Z])", "REJECT"),
         ),
+        (Cause.NO_KEY_FRAME, "dimensions not set"),
+        (Cause.NO_AUDIO, "sample rate not set"),
         (
             Cause.UNSUPPORTED,
             *("codec not supported", "not compatible with", "could not find tag for codec", "unsupported codec"),
-            *("not supported in", "dimensions not set", "does not contain any stream", "matches no streams"),
+            *("not supported in", "does not contain any stream", "matches no streams"),
         ),
         (Cause.REFUSED, "connection refused"),
         (Cause.ADDRESS_IN_USE, "address already in use"),
         (
             Cause.UNREACHABLE,
             *("network is unreachable", "no route to host", "host is unreachable", "operation not permitted"),
-            *("connection timed out", "ERROR:TIMEOUT", r"connection to srt:\S* failed"),
+            # Of a network that refuses, as by a route that prohibits; of a file it says the same.
+            *("connection timed out", "ERROR:TIMEOUT", r"connection to srt:\S* failed", "permission denied"),
         ),
-        (Cause.NO_FILE, "no such file or directory", "is a directory", "permission denied"),
+        (Cause.NO_FILE, "no such file or directory", "is a directory"),
         (Cause.OUT_OF_MEMORY, "cannot allocate memory"),
         (
             Cause.CONNECTION_LOST,
@@ -242,6 +254,9 @@ _TOLD_BY_SRT_LIVE_TRANSMIT: Final = (
     # What it says when it has found no address for the host.
     (re.compile("srt_connect: .*Bad parameters"), Cause.NAME_NOT_FOUND),
 )
+
+_OF_STRANGERS: Final = frozenset({Cause.PASSPHRASE, Cause.AUTHENTICATION, Cause.REJECTED})
+"""What FFmpeg tells of callers that its listener has sent away, after which it goes on listening."""
 
 _STATUSES: Final = {
     145: Cause.REFUSED,
@@ -289,6 +304,14 @@ _WORDS: Final = {
     Cause.UNSUPPORTED: (
         "the stream cannot be carried by this kind of output",
         "Look at the codecs that arrive: RTMP takes H.264 and AAC; a UDP or SRT output takes whatever comes.",
+    ),
+    Cause.NO_KEY_FRAME: (
+        "no key frame of the video came while FFmpeg looked what it is",
+        "Set the key frame interval of the encoder to 2 s; it is tried again by itself.",
+    ),
+    Cause.NO_AUDIO: (
+        "the audio that its input announces does not come",
+        "See whether the encoder has sound: have it send silence, or announce no audio.",
     ),
     Cause.INPUT_LOST: (
         "its input ended",

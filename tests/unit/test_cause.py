@@ -16,6 +16,12 @@ UNRESOLVED = """\
 [fatal] Error opening output files: Input/output error
 """
 
+STRANGER = """\
+[srt @ 0x5d] [error] processConnectRequest: ... rsp(REJECT): 1010 - Incorrect passphrase; ERROR:BADSECRET
+[srt @ 0x5d] [verbose] accept streamid [], length 0
+"""
+"""What a listener tells of a caller with another passphrase, and then of one with its own."""
+
 REAL: list[tuple[str, dict[str, object], Cause]] = [
     ("[tcp @ 0x5c] [error] Connection to tcp://192.0.2.2:1935 failed: Connection refused", {}, Cause.REFUSED),
     (
@@ -43,6 +49,12 @@ REAL: list[tuple[str, dict[str, object], Cause]] = [
     ("[tls @ 0x5c] [error] Unable to verify peer certificate: self-signed", {}, Cause.TLS),
     ("[flv @ 0x5c] [error] Video codec hevc not compatible with flv", {}, Cause.UNSUPPORTED),
     ("[fatal] Output file #0 does not contain any stream", {}, Cause.UNSUPPORTED),
+    ("[flv @ 0x5c] [error] dimensions not set\n[fatal] Could not write header", {}, Cause.NO_KEY_FRAME),
+    ("[flv @ 0x5c] [error] sample rate not set\n[fatal] Could not write header", {}, Cause.NO_AUDIO),
+    ("[rtsp @ 0x5c] [warning] RTP: missed 452 packets", {"kind": "rtsp", "is_input": True}, Cause.UNKNOWN),
+    ("[rtsp @ 0x5c] [error] method ANNOUNCE failed: 453 Not Enough Bandwidth", {"kind": "rtsp"}, Cause.REJECTED),
+    ("[udp @ 0x5c] [error] av_interleaved_write_frame(): Permission denied", {"kind": "udp"}, Cause.UNREACHABLE),
+    ("[error] /root/loop.ts: Permission denied", {"is_input": True, "kind": "file"}, Cause.NO_FILE),
     ("[udp @ 0x5c] [error] bind failed: Address already in use", {"is_input": True}, Cause.ADDRESS_IN_USE),
     ("[error] /srv/loop.ts: No such file or directory", {"is_input": True, "kind": "file"}, Cause.NO_FILE),
     ("[error] Error muxing a packet\n[error] Error closing file: Broken pipe", {"kind": "rtsp"}, Cause.CONNECTION_LOST),
@@ -63,6 +75,8 @@ REAL: list[tuple[str, dict[str, object], Cause]] = [
         {"kind": "srt", "listener": True},
         Cause.CALLER_LEFT,
     ),
+    (f"{STRANGER}[error] srt://x: Input/output error", {"kind": "srt", "listener": True}, Cause.CALLER_LEFT),
+    (STRANGER, {"kind": "srt"}, Cause.PASSPHRASE),
     ("[error] srt://x: Input/output error", {"kind": "srt", "is_input": True}, Cause.INPUT_LOST),
     ("[error] Cannot allocate memory", {}, Cause.OUT_OF_MEMORY),
     ("[error] something that nobody has seen before", {"kind": "rtmp"}, Cause.UNKNOWN),
