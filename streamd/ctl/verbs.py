@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -195,6 +196,8 @@ def _logs(options: argparse.Namespace) -> int:
         json=options.json,
     )
     sys.stdout.flush()
+    # Python ignores it, and so would journalctl, which then reads all of the journal for a reader that has gone.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     os.execvp(argv[0], argv)  # noqa: S606
 
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -223,12 +224,13 @@ async def test_on_a_terminal_there_are_colours_in_80_columns(bus: str) -> None:
 @pytest.mark.parametrize("verb", ["logs"])
 async def test_logs_run_journalctl(bus: str, verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = tmp_path / "journalctl"
-    fake.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    fake.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\ngrep SigIgn: /proc/self/status >&2\n')
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     async with stage(bus):
-        status, out, _err = await streamctl(bus, verb, "studio-a", "-n", "3")
+        status, out, err = await streamctl(bus, verb, "studio-a", "-n", "3")
         assert status == ctl.OK
+        assert not int(err.split()[1], 16) >> (signal.SIGPIPE - 1) & 1, "it ends with whoever reads it"
         assert out.splitlines() == [
             "--lines=3",
             "STREAMD_ROUTE=studio-a",
