@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from streamd.host.store import Store
+from streamd.host.store import Store, write_atomically
 from streamd.plan.allocation import Allocation
 
 NAMES = ("allocation.json", "stopped.json", "digest.key", "streamd.toml", "routes.json")
@@ -280,3 +280,16 @@ def test_files_in_memory_are_written_when_they_can_be(host: Host) -> None:
 def test_routes_that_are_none_are_not_remembered(host: Host, damaged: bytes) -> None:
     (host.state / "routes.json").write_bytes(damaged)
     assert host.daemon().routes == {}
+
+
+def test_a_file_is_not_written_through_a_link_that_somebody_else_made(tmp_path: Path) -> None:
+    """As where root writes metrics into a directory of node_exporter's."""
+    victim, place = tmp_path / "victim", tmp_path / "place"
+    victim.write_text("untouched")
+    place.mkdir()
+    (place / f".metrics.prom.{os.getpid()}.new").symlink_to(victim)
+    write_atomically(place / "metrics.prom", b"streamd_up 1", 0o644)
+    assert victim.read_text() == "untouched"
+    assert (place / "metrics.prom").read_text() == "streamd_up 1"
+    assert [path.name for path in place.iterdir()] == ["metrics.prom"]
+    assert not (place / "metrics.prom").is_symlink()
