@@ -7,6 +7,7 @@ import asyncio
 import getpass
 import sys
 import tomllib
+import warnings
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -80,7 +81,12 @@ def secrets_of(options: argparse.Namespace) -> dict[str, str]:
 
 def _typed(key: str) -> str:
     try:
-        return getpass.getpass(f"{key}: ")
+        with warnings.catch_warnings():
+            # It would go on, and what is typed would be seen.
+            warnings.simplefilter("error", getpass.GetPassWarning)
+            return getpass.getpass(f"{key}: ")
+    except getpass.GetPassWarning:
+        raise Failure(f"there is no terminal to ask on, use --{key}-file", FAILURE) from None
     except EOFError:
         raise Failure(f"no {key} was typed, nothing is changed", FAILURE) from None
 

@@ -94,6 +94,18 @@ def test_nor_is_the_password_of_an_encoder(word: str) -> None:
     assert keys(['password={credential="pub"}']) == {"password": {"credential": "pub"}}
 
 
+def test_nothing_is_asked_for_where_it_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine reached by ssh without a terminal."""
+
+    def no_terminal(prompt: str) -> str:
+        return getpass.fallback_getpass(prompt)  # type: ignore[attr-defined, no-any-return]
+
+    monkeypatch.setattr(getpass, "getpass", no_terminal)
+    options = make_parser().parse_args(["set", "a/x", "--ask-key"])
+    with pytest.raises(Failure, match="there is no terminal to ask on, use --key-file"):
+        secrets_of(options)
+
+
 def test_a_secret_that_nobody_types_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def end_of_file(prompt: str) -> str:
         raise EOFError
