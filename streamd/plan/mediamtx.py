@@ -22,7 +22,7 @@ from streamd.plan.observed import Observed
 from streamd.plan.status import State
 from streamd.route.model import Listen, MediaServer, PublishSource, PullSource, Route, Settings
 from streamd.route.publish import NEVER_PATHS
-from streamd.route.pull import has_half_a_login
+from streamd.route.pull import media_fault
 
 Version = tuple[int, int, int]
 
@@ -95,7 +95,7 @@ def fetched_by(routes: Iterable[Route], desired: Desired, observed: Observed) ->
         route.name: route.input.source
         for route in routes
         if isinstance(route.input.source, PullSource) and Address(route.name).unit in desired.units
-        if route.comes_by_mediamtx or (route.name in still and not has_half_a_login(route.input.source))
+        if route.comes_by_mediamtx or (route.name in still and not media_fault(route.input.source))
     }
 
 

@@ -180,6 +180,7 @@ class RtmpTarget:
     key: Credential | None = None
     """The stream key (FFmpeg's rtmp_playpath), appended to the URL's application."""
     tls_verify: bool = True
+    allow_visible_password: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,7 +50,9 @@ def network_url(table: Table, url: str, remedy: str) -> Url | None:
 
 def _encoding_fault(parts: Url) -> str:
     """Return why user, password or path are not as a URL has them, which MediaMTX refuses its whole file for."""
-    if _LONE_PERCENT.search(parts.path) or _LONE_PERCENT.search(parts.user or ""):
+    # By RTMP the path is sent as it stands.
+    path = "" if parts.scheme.startswith("rtmp") else parts.path
+    if has_lone_percent(path) or has_lone_percent(parts.user or ""):
         return "must have two hexadecimal digits after each % of its user, password and path, write %25 for % itself"
     if not _USERINFO.fullmatch(parts.user or ""):
         return (
@@ -58,6 +60,11 @@ def _encoding_fault(parts: Url) -> str:
             " such as %5B for ["
         )
     return ""
+
+
+def has_lone_percent(path: str) -> bool:
+    """Tell whether a % of a path stands for itself, which is none to MediaMTX."""
+    return bool(_LONE_PERCENT.search(path))
 
 
 def lower_scheme(url: str) -> str:

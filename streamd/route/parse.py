@@ -15,7 +15,7 @@ from streamd.route.merge import Merged, merge_documents
 from streamd.route.model import Engine, Output, PullSource, Relay, Route, Settings, default_relay
 from streamd.route.name import NAME_PATTERN
 from streamd.route.publish import NEVER_PATHS
-from streamd.route.pull import has_half_a_login
+from streamd.route.pull import media_fault
 from streamd.route.scanner import KeyPath, dotted
 from streamd.route.source import parse_input
 from streamd.route.target import parse_output
@@ -138,10 +138,8 @@ def _route(report: Report, name: str, settings: Settings) -> Route | None:
     source = parsed.source
     if relay is Relay.MEDIAMTX and isinstance(source, PullSource) and not source.tls_verify:
         table.wrong("relay", 'MediaMTX fetches from verified servers only, write "direct" or remove tls_verify')
-    if relay is Relay.MEDIAMTX and isinstance(source, PullSource) and has_half_a_login(source):
-        table.wrong(
-            "relay", 'MediaMTX fetches with both a user and a password or neither, write "direct" or both into the url'
-        )
+    if relay is Relay.MEDIAMTX and isinstance(source, PullSource) and (fault := media_fault(source)):
+        table.wrong("relay", fault)
     return Route(
         name=name,
         input=parsed,

@@ -8,7 +8,7 @@ from typing import Final
 from streamd.route.fields import Table
 from streamd.route.mask import has_secret_parameter
 from streamd.route.model import PullSource, RtspTransport
-from streamd.route.network import lower_scheme, network_url
+from streamd.route.network import has_lone_percent, lower_scheme, network_url
 from streamd.route.url import Url, scheme_of, split_url
 
 PULL_SCHEMES: Final = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https")
@@ -59,8 +59,14 @@ def parse_pull(table: Table, url: str) -> PullSource | None:
     )
 
 
-def has_half_a_login(source: PullSource) -> bool:
-    """Tell whether there is a user without a password or the other way round, for which MediaMTX ends."""
+def media_fault(source: PullSource) -> str:
+    """Return why MediaMTX, which would end for it, cannot be given this address; nothing where it can."""
     parts = split_url(source.url)
-    user, _colon, password = ((parts.user if isinstance(parts, Url) else "") or "").partition(":")
-    return bool(user) != bool(password)
+    if not isinstance(parts, Url):
+        return ""
+    user, _colon, password = (parts.user or "").partition(":")
+    if bool(user) != bool(password):
+        return 'MediaMTX fetches with both a user and a password or neither, write "direct" or both into the url'
+    if has_lone_percent(parts.path):
+        return 'MediaMTX fetches no path with a % that stands for itself, write "direct"'
+    return ""

@@ -34,7 +34,7 @@ _COMMON: Final = ("url", "description", "enabled", "limits", "stall_timeout")
 _KEYS: Final = {
     "udp": ("ttl", "interface"),
     "srt": ("mode", "latency", "passphrase", "streamid", "engine", "allow_visible_password"),
-    "rtmp": ("key", "tls_verify"),
+    "rtmp": ("key", "tls_verify", "allow_visible_password"),
     "rtsp": ("transport", "allow_visible_password"),
 }
 OUTPUT_KEYS: Final = (*_COMMON, *(key for keys in _KEYS.values() for key in keys))
@@ -215,6 +215,7 @@ def _as_credential(key: str, name: str) -> str:
 def _rtmp(table: Table, url: str, name: str) -> RtmpTarget | None:
     key = table.credential("key", name)
     tls_verify = table.boolean("tls_verify")
+    visible = table.boolean("allow_visible_password") or False
     if table.has("tls_verify") and scheme_of(url) == "rtmp":
         table.misplaced("tls_verify", "tls_verify is for rtmps:// addresses, rtmp:// has no encryption")
     parts = network_url(table, url, _as_credential("key", name) if "$" in url or ";" in url else "")
@@ -222,17 +223,20 @@ def _rtmp(table: Table, url: str, name: str) -> RtmpTarget | None:
         return None
     if parts.user is not None:
         table.wrong("url", f"must not contain a user or password (what precedes the @){_as_credential('key', name)}")
-    if has_secret_parameter(parts.query):
+    if not visible and has_secret_parameter(parts.query):
         table.wrong(
             "url",
             "must not have a password or token in its query (what follows the ?), end it before the stream's name and"
             f" write that name with its query into {CREDENTIAL_FOLDER}/{name} and"
-            f' key = {{ credential = "{name}" }} here',
+            f' key = {{ credential = "{name}" }} here, or write allow_visible_password = true for every user of this'
+            " host to read it",
         )
     # MediaMTX for one has no applications: there the key is all of the path.
     if not parts.path.strip("/") and not table.has("key"):
         table.wrong("url", "must name the server's application after the host, such as /live")
-    return RtmpTarget(url=lower_scheme(url), key=key, tls_verify=tls_verify is not False)
+    return RtmpTarget(
+        url=lower_scheme(url), key=key, tls_verify=tls_verify is not False, allow_visible_password=visible
+    )
 
 
 def _rtsp(table: Table, url: str) -> RtspTarget | None:
