@@ -1,4 +1,4 @@
-"""The executor: carries out the steps of a plan, in an order in which nobody finds his port taken."""
+"""The executor: carries out the steps of a plan, in an order in which hardly anybody finds his port taken."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Executor:
     async def carry_out(self, steps: Iterable[Step], slow: Collection[str] = ()) -> None:
         """Carry out the steps: all at once, but in turns whatever is restarted and binds no port.
 
-        Whoever binds one starts when all others have stopped.
+        Whoever binds one starts when all that is not in turns has stopped.
 
         Only one call at a time.
 
